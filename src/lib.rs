@@ -1,0 +1,18 @@
+//! The engine of smtpmail: floors, lowest first.
+//!
+//! | floor | module | may use |
+//! |---|---|---|
+//! | 1 | [`smtp`] | nothing of ours; no io, net, threads, clock, files, emacs |
+//! | 2 | [`net`], [`outbox`] | `smtp` |
+//! | 3 | [`delivery`] | `smtp`, `net`, `outbox` |
+//! | 4 | `exports` | all of them, and `emacs`, which no other file imports |
+//!
+//! A file imports only from lower floors; `make floors` checks it.
+
+#![deny(missing_docs)]
+#![warn(rust_2018_idioms)]
+
+pub mod delivery;
+pub mod net;
+pub mod outbox;
+pub mod smtp;
