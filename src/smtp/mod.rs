@@ -4,3 +4,4 @@
 //! that any program can use it and any test can drive it.
 
 pub mod secret;
+pub mod visible;
