@@ -3,5 +3,6 @@
 //! Nothing in here may use io, net, threads, the clock, files or Emacs, so
 //! that any program can use it and any test can drive it.
 
+pub mod address;
 pub mod secret;
 pub mod visible;
