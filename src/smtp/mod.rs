@@ -4,5 +4,6 @@
 //! that any program can use it and any test can drive it.
 
 pub mod address;
+pub mod content;
 pub mod secret;
 pub mod visible;
