@@ -5,5 +5,6 @@
 
 pub mod address;
 pub mod content;
+pub mod sasl;
 pub mod secret;
 pub mod visible;
