@@ -62,6 +62,43 @@ fn scram_sha_256_rfc_7677() {
     assert_eq!(exchange.finished_ok(), Ok(()));
 }
 
+/// RFC 5802 has no example with channel binding; this one was computed with
+/// `hashlib.pbkdf2_hmac` and `hmac` of Python. The user name and the password
+/// come decomposed, and the server-first has an extension to be ignored.
+#[test]
+fn scram_sha_256_plus_with_authzid_and_preparation() {
+    let user = acting_for("o,x", "ju\u{308}rgen", "pa\u{308}ssword");
+    let channel_binding = ChannelBinding::TlsServerEndPoint(&[0xAB; 32]);
+    let binding = Binding {
+        channel_binding,
+        ..binding(NONCE)
+    };
+    let mut exchange = Mechanism::ScramSha256Plus
+        .start(&user, &binding)
+        .expect("usable");
+    assert_eq!(
+        exchange.initial_response().map(text).as_deref(),
+        Some("p=tls-server-end-point,a=o=2Cx,n=jürgen,r=fyko+d2lbbFgONRv9qkxdawL")
+    );
+    assert_eq!(
+        exchange
+            .respond(b"r=fyko+d2lbbFgONRv9qkxdawLSERVER,s=AAECAwQFBgcICQoLDA0ODw==,i=5000,x=ext")
+            .map(text)
+            .as_deref(),
+        Ok(
+            "c=cD10bHMtc2VydmVyLWVuZC1wb2ludCxhPW89MkN4LKurq6urq6urq6urq6urq6urq6urq6urq6urq6urq6ur,r=fyko+d2lbbFgONRv9qkxdawLSERVER,p=M1795g6wfckFh9d1O3k1qlFR3nrtq7ndP2q19xo0WGQ="
+        )
+    );
+    assert_eq!(
+        exchange
+            .respond(b"v=6g94CyYsjg8WUwQPDQlr4qnLwsbVlitUVarWO6nPUBM=")
+            .map(text)
+            .as_deref(),
+        Ok("")
+    );
+    assert_eq!(exchange.finished_ok(), Ok(()));
+}
+
 #[test]
 fn scram_server_that_does_not_know_the_password() {
     for (server_final, expected) in [
