@@ -1,1 +1,80 @@
-//! To be filled.
+//! FLOOR 3: deliveries. A courier thread takes one message through as many
+//! connections as it needs; events come back through a mailbox, answers go in.
+//!
+//! Nothing here blocks the caller: [`Delivery::open`] starts the courier,
+//! [`Delivery::events`] takes what has happened, [`Delivery::answer`] and
+//! [`Delivery::cancel`] ring its bell. What to do about refusals, retries and
+//! logins is decided in [`courier`]; how octets move, in [`session`].
+
+mod courier;
+mod limits;
+mod mailbox;
+mod request;
+mod session;
+mod trace;
+
+use std::io;
+use std::sync::Arc;
+
+pub use self::limits::TimeLimits;
+use self::mailbox::Mailbox;
+pub use self::mailbox::{Answer, Event, Question, QuestionId, RecipientReport, Report, Verdict};
+pub use self::request::{Envelope, Request, TlsFiles};
+use crate::net::threads;
+use crate::smtp::failure::Failure;
+
+/// A message under way. Dropping it stops the courier without waiting for it.
+#[derive(Debug)]
+pub struct Delivery {
+    mailbox: Arc<Mailbox>,
+}
+
+/// Rung when events wait, from the courier's thread.
+pub type Bell = Box<dyn FnMut() + Send>;
+
+impl Delivery {
+    /// Start the delivery of `request`. `bell` is rung once for any number of
+    /// events; [`Delivery::events`] arms it again.
+    ///
+    /// # Errors
+    /// The system has no descriptor or thread left.
+    pub fn open(request: Request, bell: Bell) -> io::Result<Self> {
+        let mailbox = Arc::new(Mailbox::new(bell)?);
+        let inside = mailbox.clone();
+        threads::spawn("smtpmail-courier", move || courier::run(request, &inside))?;
+        Ok(Self { mailbox })
+    }
+
+    /// What has happened since the last call, in order.
+    pub fn events(&self) -> Vec<Event> {
+        self.mailbox.take_events()
+    }
+
+    /// Answer the question `id`; an answer to another one is ignored.
+    pub fn answer(&self, id: QuestionId, answer: Answer) {
+        self.mailbox.answer(id, answer);
+    }
+
+    /// Stop at once; nothing is waited for. True if the server may have taken the
+    /// message: the end of its text may be on the way.
+    pub fn cancel(&self) -> bool {
+        self.mailbox.cancel()
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.mailbox.cancel();
+    }
+}
+
+/// The report of a delivery that never began.
+impl From<Failure> for Report {
+    fn from(failure: Failure) -> Self {
+        Self {
+            verdict: Verdict::Failed(failure),
+            recipients: Vec::new(),
+            logged_in: false,
+        }
+    }
+}

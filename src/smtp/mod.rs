@@ -1,10 +1,14 @@
-//! Floor 1: the protocol itself, bytes and values only.
+//! FLOOR 1: the pure protocol. Bytes and values in, bytes and values out.
 //!
-//! Nothing in here may use io, net, threads, the clock, files or Emacs, so
-//! that any program can use it and any test can drive it.
+//! No io, net, threads, clock, files or emacs in here: any program can use it.
 
 pub mod address;
+pub mod capabilities;
+pub mod command;
 pub mod content;
+pub mod dialogue;
+pub mod failure;
+pub mod reply;
 pub mod sasl;
 pub mod secret;
 pub mod visible;

@@ -1,0 +1,230 @@
+//! Between the courier's thread and Emacs: events out, answers in, and the one
+//! bit that must never be wrong: whether the message may have been taken.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::Bell;
+use crate::net::signal::Signal;
+use crate::net::tls::TlsFacts;
+use crate::smtp::dialogue::LoginAnswer;
+use crate::smtp::failure::{Failure, Phase};
+
+/// Names a question within its delivery.
+pub type QuestionId = u64;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A connection stands: the server's address with port.
+    Connected(String),
+    /// The login was accepted: user name and mechanism keyword are in the trace.
+    LoggedIn,
+    /// What is being waited for now.
+    Phase(Phase),
+    /// Octets of the text written, of how many.
+    Progress(u64, u64),
+    /// An answer is wanted.
+    Question(QuestionId, Question),
+    /// Another try begins after this many seconds.
+    Retry(Failure, u64),
+    /// TLS stands.
+    Secured(TlsFacts),
+    /// Lines for the trace, each with its line feed.
+    Trace(String),
+    /// It is over. Nothing comes after this.
+    Finished(Report),
+}
+
+/// What only the user, or what speaks for the user, knows.
+#[derive(Debug)]
+pub enum Question {
+    /// User name and secret.
+    Credentials {
+        /// Mechanism keywords that the server offers.
+        offered: Vec<String>,
+        /// The refusal of a login: other credentials are wanted.
+        refused: Option<Failure>,
+        /// The refusal of the message: credentials may help.
+        demanded: Option<Failure>,
+        /// Whether the connection is under TLS.
+        protected: bool,
+    },
+    /// Whether a password may go over an unprotected connection.
+    ClearLogin,
+    /// Whether the others shall get the message.
+    RefusedRecipients(Vec<RecipientReport>),
+}
+
+/// An answer.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Question::Credentials`].
+    Login(Option<LoginAnswer>),
+    /// To the other questions.
+    Yes(bool),
+}
+
+/// How a delivery ended.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// For the message.
+    pub verdict: Verdict,
+    /// For each recipient, in the request's order.
+    pub recipients: Vec<RecipientReport>,
+    /// Whether the server accepted a login.
+    pub logged_in: bool,
+}
+
+/// How a delivery ended for the message.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Taken, with the server's words.
+    Accepted(String),
+    /// Not taken.
+    Failed(Failure),
+    /// Taken or not: nobody knows.
+    Unknown(Failure),
+}
+
+/// How a delivery stands for one recipient.
+#[derive(Clone, Debug)]
+pub struct RecipientReport {
+    /// The address as said to the server.
+    pub address: String,
+    /// Whether a server has taken the message for it.
+    pub accepted: bool,
+    /// The refusal, where there was one.
+    pub failure: Option<Failure>,
+}
+
+/// Whether the end of a text may have reached the server.
+mod point {
+    /// Not yet.
+    pub const OPEN: u8 = 0;
+    /// It may have.
+    pub const PASSED: u8 = 1;
+    /// It has not and will not: the delivery was stopped before.
+    pub const STOPPED: u8 = 2;
+}
+
+pub(super) struct Mailbox {
+    pub signal: Arc<Signal>,
+    point: AtomicU8,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    events: VecDeque<Event>,
+    bell: Bell,
+    rung: bool,
+    answers: VecDeque<(QuestionId, Answer)>,
+    last_question: QuestionId,
+}
+
+impl std::fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mailbox").finish_non_exhaustive()
+    }
+}
+
+impl Mailbox {
+    pub fn new(bell: Bell) -> io::Result<Self> {
+        let inner = Inner {
+            events: VecDeque::new(),
+            bell,
+            rung: false,
+            answers: VecDeque::new(),
+            last_question: 0,
+        };
+        Ok(Self {
+            signal: Arc::new(Signal::new()?),
+            point: AtomicU8::new(point::OPEN),
+            inner: Mutex::new(inner),
+        })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere leaves the queues whole.
+        self.inner
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    // For Emacs's thread.
+
+    pub fn take_events(&self) -> Vec<Event> {
+        let mut inner = self.inner();
+        // Armed before draining, under the same lock: no event goes unheard.
+        inner.rung = false;
+        inner.events.drain(..).collect()
+    }
+
+    pub fn answer(&self, id: QuestionId, answer: Answer) {
+        self.inner().answers.push_back((id, answer));
+        self.signal.ring();
+    }
+
+    pub fn cancel(&self) -> bool {
+        let before = self.point.compare_exchange(
+            point::OPEN,
+            point::STOPPED,
+            Ordering::SeqCst,
+            Ordering::SeqCst,
+        );
+        self.signal.stop();
+        before == Err(point::PASSED)
+    }
+
+    // For the courier's thread.
+
+    pub fn post(&self, event: Event) {
+        let mut inner = self.inner();
+        inner.events.push_back(event);
+        if !std::mem::replace(&mut inner.rung, true) {
+            (inner.bell)();
+        }
+    }
+
+    pub fn ask(&self, question: Question) -> QuestionId {
+        let id = {
+            let mut inner = self.inner();
+            inner.last_question += 1;
+            inner.last_question
+        };
+        self.post(Event::Question(id, question));
+        id
+    }
+
+    /// The answer to question `id`, if it has come; answers to others are dropped.
+    pub fn take_answer(&self, id: QuestionId) -> Option<Answer> {
+        let mut inner = self.inner();
+        while let Some((of, answer)) = inner.answers.pop_front() {
+            if of == id {
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    /// The end of the text is about to be written; false if it must not be.
+    pub fn pass_point_of_no_return(&self) -> bool {
+        self.point
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
+                (now != point::STOPPED).then_some(point::PASSED)
+            })
+            .is_ok()
+    }
+
+    /// The server's word on the text is in.
+    pub fn leave_point_of_no_return(&self) {
+        let _ = self.point.compare_exchange(
+            point::PASSED,
+            point::OPEN,
+            Ordering::SeqCst,
+            Ordering::SeqCst,
+        );
+    }
+}

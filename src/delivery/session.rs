@@ -1,0 +1,373 @@
+//! One connection: drives a dialogue over a wire. It moves octets, keeps the
+//! clocks and the trace; what to do about anything is the courier's.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::TimeLimits;
+use super::mailbox::{Event, Mailbox};
+use super::request::Request;
+use super::trace::Trace;
+use crate::net::connect::connect;
+use crate::net::resolve::resolve;
+use crate::net::signal::{Signal, Waited};
+use crate::net::tls::{TlsFacts, TlsSettings};
+use crate::net::wire::Wire;
+use crate::smtp::content::{Encoder, Facts, Framing};
+use crate::smtp::dialogue::{Dialogue, Input, Outcome, Output, Plan, Question, Security, Verdict};
+use crate::smtp::failure::{Failure, FailureKind, Phase};
+use crate::smtp::reply::ReplyReader;
+
+/// Octets of text made ready at once: large writes, and still a lively progress.
+const BLOCK: usize = 256 * 1024;
+
+/// Shortest time between two reports of progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Something for the courier to decide on.
+#[derive(Debug)]
+pub(super) enum Happening {
+    /// The connection takes messages.
+    Ready,
+    /// A question came up.
+    Asked(Question),
+    /// A message came to its end.
+    Finished(Outcome),
+    /// The connection is over.
+    Ended(Option<Failure>),
+    /// Somebody rang: an answer or a stop.
+    Rung,
+}
+
+/// A message's text on its way to the wire.
+struct Sending {
+    encoder: Encoder,
+    encoded_all: bool,
+    octets: u64,
+    reported: Instant,
+}
+
+pub(super) struct Session<'a> {
+    request: &'a Request,
+    facts: &'a Facts,
+    mailbox: &'a Mailbox,
+    trace: Trace,
+    wire: Wire,
+    dialogue: Dialogue,
+    reader: ReplyReader,
+    /// Octets to write, from `written` on.
+    outgoing: Vec<u8>,
+    written: usize,
+    incoming: Vec<u8>,
+    sending: Option<Sending>,
+    /// The last time that anything went forward.
+    progress: Instant,
+    phase: Option<Phase>,
+    happened: VecDeque<Happening>,
+    tls: Option<TlsFacts>,
+}
+
+impl<'a> Session<'a> {
+    /// Connect, and shake hands where TLS comes first.
+    ///
+    /// # Errors
+    /// `Resolve`, `Connect`, `Timeout`, `Cancelled`, `Tls` or `Certificate`.
+    pub fn open(
+        request: &'a Request,
+        facts: &'a Facts,
+        plan: Plan,
+        mailbox: &'a Mailbox,
+    ) -> Result<Self, Failure> {
+        let mut trace = Trace::new();
+        let signal: &Arc<Signal> = &mailbox.signal;
+        let deadline = Instant::now() + request.limits.limit(Phase::Connect);
+        let opened = || -> Result<Wire, Failure> {
+            mailbox.post(Event::Phase(Phase::Resolve));
+            let addresses = resolve(&request.host, request.port, deadline, signal)?;
+            mailbox.post(Event::Phase(Phase::Connect));
+            let socket = connect(addresses, deadline, signal)?;
+            Wire::new(socket, signal.clone()).map_err(|error| broken(Phase::Connect, &error))
+        };
+        let wire = opened().inspect_err(|failure| trace.note(mailbox, &failure.text))?;
+        trace.note(
+            mailbox,
+            &format!("connected to {} ({})", request.host, wire.peer()),
+        );
+        mailbox.post(Event::Connected(wire.peer().to_string()));
+        let implicit = plan.security == Security::Implicit;
+        let mut session = Self {
+            request,
+            facts,
+            mailbox,
+            trace,
+            wire,
+            dialogue: Dialogue::new(plan),
+            reader: ReplyReader::default(),
+            outgoing: Vec::new(),
+            written: 0,
+            incoming: Vec::new(),
+            sending: None,
+            progress: Instant::now(),
+            phase: None,
+            happened: VecDeque::new(),
+            tls: None,
+        };
+        if implicit {
+            session.start_tls()?;
+        }
+        Ok(session)
+    }
+
+    /// Whether the connection is under TLS.
+    pub fn is_protected(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    pub fn dialogue(&self) -> &Dialogue {
+        &self.dialogue
+    }
+
+    /// Tell the dialogue something.
+    pub fn feed(&mut self, input: Input) {
+        self.dialogue.handle(input);
+    }
+
+    /// Run until something wants the courier.
+    pub fn next(&mut self) -> Happening {
+        loop {
+            self.act();
+            if let Some(happening) = self.happened.pop_front() {
+                return happening;
+            }
+            self.fill();
+            match self.exchange() {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(failure) => {
+                    self.feed(Input::Closed(failure));
+                    continue;
+                }
+            }
+            self.report_phase();
+            let writing = self.written < self.outgoing.len();
+            let clock_runs = writing || self.dialogue.is_waiting();
+            let limits: &TimeLimits = &self.request.limits;
+            let phase = self.dialogue.phase();
+            let deadline = clock_runs.then(|| self.progress + limits.limit(phase));
+            match self.wire.wait(writing, deadline) {
+                Ok(Waited::Ready) => {}
+                Ok(Waited::Rung) => return Happening::Rung,
+                Ok(Waited::TimedOut) => {
+                    let seconds = limits.limit(phase).as_secs();
+                    let text = format!("no answer within {seconds} s");
+                    self.feed(Input::Closed(Failure::new(
+                        FailureKind::Timeout,
+                        phase,
+                        text,
+                    )));
+                }
+                Err(error) => self.feed(Input::Closed(broken(phase, &error))),
+            }
+        }
+    }
+
+    /// Say QUIT as far as it goes without waiting, and close.
+    pub fn quit(mut self) {
+        self.feed(Input::NoMoreMessages);
+        self.act();
+        // Best effort: the message's fate is known already.
+        let _ = self.exchange();
+        self.wire.close();
+    }
+
+    /// Do what the dialogue wants done.
+    fn act(&mut self) {
+        while let Some(output) = self.dialogue.next_output() {
+            match output {
+                Output::Send(commands) => {
+                    for command in &commands {
+                        self.trace.sent(self.mailbox, command);
+                        command.write_to(&mut self.outgoing);
+                    }
+                    self.progress = Instant::now();
+                }
+                Output::StartTls => {
+                    let input = match self.start_tls() {
+                        Ok(()) => Input::TlsReady,
+                        Err(failure) => Input::Closed(failure),
+                    };
+                    self.feed(input);
+                }
+                Output::SendText(_) => {
+                    let shown = self.request.traced_octets;
+                    self.trace
+                        .text(self.mailbox, &self.request.text, self.facts.wire_len, shown);
+                    self.sending = Some(Sending {
+                        encoder: Encoder::new(Framing::Data),
+                        encoded_all: false,
+                        octets: 0,
+                        reported: Instant::now(),
+                    });
+                }
+                Output::Ask(question) => self.happened.push_back(Happening::Asked(question)),
+                Output::Ready => self.happened.push_back(Happening::Ready),
+                Output::Finished(_, outcome) => {
+                    if !matches!(outcome.verdict, Verdict::Unknown(_)) {
+                        self.mailbox.leave_point_of_no_return();
+                    }
+                    self.happened.push_back(Happening::Finished(outcome));
+                }
+                Output::Done(failure) => {
+                    if let Some(failure) = &failure {
+                        self.trace
+                            .note(self.mailbox, &format!("connection over: {}", failure.text));
+                    }
+                    self.happened.push_back(Happening::Ended(failure));
+                }
+            }
+        }
+    }
+
+    fn start_tls(&mut self) -> Result<(), Failure> {
+        self.mailbox.post(Event::Phase(Phase::Handshake));
+        // Whatever stands behind the 220 was not said under TLS and may have been
+        // put there by somebody else (RFC 3207 §5).
+        if self.reader.has_leftovers() {
+            let text = "the server sent something after its answer to STARTTLS and before TLS: an attack, or a broken server";
+            self.trace.note(self.mailbox, text);
+            return Err(Failure::new(FailureKind::Tls, Phase::Handshake, text));
+        }
+        let deadline = Instant::now() + self.request.limits.limit(Phase::Handshake);
+        let settings = TlsSettings::from(&self.request.tls);
+        let facts = self
+            .wire
+            .start_tls(&settings, &self.request.host, deadline)
+            .inspect_err(|failure| self.trace.note(self.mailbox, &failure.text))?;
+        self.trace.note(
+            self.mailbox,
+            &format!("{}, {}", facts.version, facts.cipher),
+        );
+        if let Some(certificate) = &facts.certificate {
+            self.trace.note(
+                self.mailbox,
+                &format!(
+                    "certificate of {} for {}, signed by {}, until {}, SHA-256 {}",
+                    certificate.subject,
+                    certificate.names.join(", "),
+                    certificate.issuer,
+                    certificate.not_after,
+                    certificate.fingerprint
+                ),
+            );
+        }
+        self.mailbox.post(Event::Secured(facts.clone()));
+        self.tls = Some(facts);
+        self.progress = Instant::now();
+        Ok(())
+    }
+
+    /// Make the next block of the text ready.
+    fn fill(&mut self) {
+        if self.written > 0 && self.written == self.outgoing.len() {
+            self.outgoing.clear();
+            self.written = 0;
+        }
+        let Some(sending) = &mut self.sending else {
+            return;
+        };
+        if sending.encoded_all || !self.outgoing.is_empty() {
+            return;
+        }
+        sending.encoded_all = sending
+            .encoder
+            .fill(&self.request.text, &mut self.outgoing, BLOCK);
+        if sending.encoded_all && !self.mailbox.pass_point_of_no_return() {
+            // Stopped: not even the beginning of the last block goes out.
+            self.outgoing.clear();
+        }
+    }
+
+    /// Move octets both ways; whether any moved.
+    fn exchange(&mut self) -> Result<bool, Failure> {
+        let phase = self.dialogue.phase();
+        if self.mailbox.signal.is_stopped() {
+            return Err(Signal::stopped_failure(phase));
+        }
+        let waiting = &self.outgoing[self.written..];
+        let moved = self.wire.exchange(waiting, &mut self.incoming);
+        let progress = moved.map_err(|error| broken(phase, &error))?;
+        self.written += progress.written;
+        if progress.written > 0 {
+            self.progress = Instant::now();
+            self.report_progress(progress.written as u64);
+        }
+        let text_written = self.written == self.outgoing.len()
+            && self
+                .sending
+                .as_ref()
+                .is_some_and(|sending| sending.encoded_all);
+        if text_written {
+            self.sending = None;
+            self.feed(Input::TextSent);
+        }
+        if progress.read > 0 {
+            self.reader.feed(&self.incoming);
+            self.incoming.clear();
+            self.read_replies();
+        }
+        if progress.closed {
+            let text = format!("{} closed the connection", self.request.host);
+            return Err(Failure::new(FailureKind::Closed, phase, text));
+        }
+        Ok(progress.read > 0 || progress.written > 0)
+    }
+
+    fn read_replies(&mut self) {
+        loop {
+            match self.reader.next_reply() {
+                Ok(Some(reply)) => {
+                    self.progress = Instant::now();
+                    self.trace.received(self.mailbox, &reply);
+                    self.feed(Input::Reply(reply));
+                    // STARTTLS must see what stands behind its 220.
+                    self.act();
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    let phase = self.dialogue.phase();
+                    let failure = Failure::new(FailureKind::Protocol, phase, error.to_string());
+                    return self.feed(Input::Closed(failure));
+                }
+            }
+        }
+    }
+
+    fn report_phase(&mut self) {
+        let phase = self.dialogue.phase();
+        if self.dialogue.is_waiting() && self.phase.replace(phase) != Some(phase) {
+            self.mailbox.post(Event::Phase(phase));
+        }
+    }
+
+    fn report_progress(&mut self, written: u64) {
+        if let Some(sending) = &mut self.sending {
+            sending.octets += written;
+            if sending.reported.elapsed() >= PROGRESS_INTERVAL {
+                sending.reported = Instant::now();
+                self.mailbox
+                    .post(Event::Progress(sending.octets, self.facts.wire_len));
+            }
+        }
+    }
+}
+
+fn broken(phase: Phase, error: &std::io::Error) -> Failure {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    Failure::new(
+        FailureKind::Closed,
+        phase,
+        format!("the connection broke: {}", text.to_lowercase()),
+    )
+}

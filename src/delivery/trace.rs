@@ -1,0 +1,79 @@
+//! The trace: what was said in both directions, with times, without secrets,
+//! bounded. Plain text, a line each, for the buffer that users know.
+
+use std::time::Instant;
+
+use super::mailbox::{Event, Mailbox};
+use crate::smtp::command::Command;
+use crate::smtp::reply::Reply;
+use crate::smtp::visible::visible;
+
+/// Most octets of one delivery's trace; beyond it only the fact is noted.
+const MAX_TRACE: usize = 1 << 20;
+
+/// Longest line of a message's text shown.
+const MAX_TEXT_LINE: usize = 200;
+
+/// Writes lines with the seconds since the connection began.
+pub(super) struct Trace {
+    start: Instant,
+    written: usize,
+}
+
+impl Trace {
+    pub fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            written: 0,
+        }
+    }
+
+    /// A fact about the connection.
+    pub fn note(&mut self, mailbox: &Mailbox, text: &str) {
+        self.line(mailbox, '*', text);
+    }
+
+    pub fn sent(&mut self, mailbox: &Mailbox, command: &Command) {
+        self.line(mailbox, 'C', &command.trace_line());
+    }
+
+    pub fn received(&mut self, mailbox: &Mailbox, reply: &Reply) {
+        for line in reply.trace_lines() {
+            self.line(mailbox, 'S', &line);
+        }
+    }
+
+    /// The text of a message: its size, and its beginning up to `shown` octets.
+    pub fn text(&mut self, mailbox: &Mailbox, text: &[u8], octets: u64, shown: usize) {
+        let end = shown.min(text.len());
+        for line in text[..end]
+            .split(|octet| *octet == b'\n')
+            .filter(|_| end > 0)
+        {
+            self.line(
+                mailbox,
+                'C',
+                &visible(line.strip_suffix(b"\r").unwrap_or(line), MAX_TEXT_LINE),
+            );
+        }
+        let rest = if end > 0 && end < text.len() {
+            "… in all "
+        } else {
+            ""
+        };
+        self.line(mailbox, 'C', &format!("<{rest}{octets} octets of message>"));
+    }
+
+    fn line(&mut self, mailbox: &Mailbox, side: char, text: &str) {
+        if self.written > MAX_TRACE {
+            return;
+        }
+        let seconds = self.start.elapsed().as_secs_f64();
+        let mut line = format!("{seconds:8.3} {side}: {text}\n");
+        self.written += line.len();
+        if self.written > MAX_TRACE {
+            line = format!("{seconds:8.3} *: the trace ends here, it is too long\n");
+        }
+        mailbox.post(Event::Trace(line));
+    }
+}

@@ -1,0 +1,165 @@
+//! Names to addresses, on a thread of its own: `getaddrinfo` cannot be stopped,
+//! and a resolver that hangs must hold nobody.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::signal::{Signal, Waited};
+use super::threads;
+use crate::smtp::failure::{Failure, FailureKind, Phase};
+
+/// Most look-ups under way at once; hung ones count until they give up.
+const MAX_LOOKUPS: usize = 4;
+
+/// How often a look-up that found no room tries again.
+const ROOM_INTERVAL: Duration = Duration::from_millis(100);
+
+static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
+
+/// The addresses of `host` (an ASCII name or an IP address) with `port`.
+///
+/// # Errors
+/// `Resolve` (no such host), `Timeout` or `Cancelled`.
+pub fn resolve(
+    host: &str,
+    port: u16,
+    deadline: Instant,
+    signal: &Arc<Signal>,
+) -> Result<Vec<SocketAddr>, Failure> {
+    if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let room = take_room(host, deadline, signal)?;
+    let answer = Arc::new(Mutex::new(None));
+    let (name, there, bell) = (host.to_owned(), answer.clone(), signal.clone());
+    threads::spawn("smtpmail-resolve", move || {
+        let found = (name.as_str(), port)
+            .to_socket_addrs()
+            .map(|found| found.collect::<Vec<_>>());
+        *there
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(found);
+        drop(room);
+        bell.ring();
+    })
+    .map_err(|error| failure(FailureKind::Resolve, host, error))?;
+    loop {
+        // Looked at before waiting: its ring may have been heard by another wait.
+        let found = answer
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .take();
+        match found {
+            Some(Ok(addresses)) if addresses.is_empty() => {
+                return Err(failure(FailureKind::Resolve, host, "no address"));
+            }
+            Some(Ok(addresses)) => return Ok(addresses),
+            Some(Err(error)) => return Err(failure(FailureKind::Resolve, host, words(&error))),
+            None => pause(host, deadline, deadline, signal)?,
+        }
+    }
+}
+
+/// Takes a place among [`MAX_LOOKUPS`]; gives it back when dropped.
+struct Room;
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        LOOKUPS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn take_room(host: &str, deadline: Instant, signal: &Signal) -> Result<Room, Failure> {
+    loop {
+        let taken = LOOKUPS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| {
+            (n < MAX_LOOKUPS).then_some(n + 1)
+        });
+        if taken.is_ok() {
+            return Ok(Room);
+        }
+        pause(
+            host,
+            deadline,
+            deadline.min(Instant::now() + ROOM_INTERVAL),
+            signal,
+        )?;
+    }
+}
+
+/// Wait until `until` or a ring; an error when stopped or past `deadline`.
+fn pause(host: &str, deadline: Instant, until: Instant, signal: &Signal) -> Result<(), Failure> {
+    let waited = signal
+        .wait(&[], Some(until))
+        .map_err(|error| failure(FailureKind::Resolve, host, error))?;
+    if signal.is_stopped() {
+        Err(Signal::stopped_failure(Phase::Resolve))
+    } else if waited == Waited::TimedOut && Instant::now() >= deadline {
+        Err(failure(
+            FailureKind::Timeout,
+            host,
+            "the look-up of its address got no answer",
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+fn failure(kind: FailureKind, host: &str, text: impl std::fmt::Display) -> Failure {
+    Failure::new(kind, Phase::Resolve, format!("{host}: {text}"))
+}
+
+/// The system's words without the library's preface to them.
+fn words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.strip_prefix("failed to lookup address information: ")
+        .unwrap_or(&text)
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    #[test]
+    fn literals_need_no_resolver() {
+        let signal = Arc::new(Signal::new().unwrap());
+        for (host, address) in [
+            ("127.0.0.1", "127.0.0.1:25"),
+            ("::1", "[::1]:25"),
+            ("[::1]", "[::1]:25"),
+        ] {
+            assert_eq!(
+                resolve(host, 25, soon(), &signal).unwrap(),
+                [address.parse().unwrap()]
+            );
+        }
+    }
+
+    #[test]
+    fn this_machine_is_known() {
+        let signal = Arc::new(Signal::new().unwrap());
+        let found = resolve("localhost", 25, soon(), &signal).unwrap();
+        assert!(
+            found.iter().all(|address| address.ip().is_loopback()),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_stop_ends_the_wait() {
+        let signal = Arc::new(Signal::new().unwrap());
+        signal.stop();
+        assert_eq!(
+            resolve("localhost", 25, soon(), &signal)
+                .map_err(|f| f.kind)
+                .err(),
+            Some(FailureKind::Cancelled)
+        );
+    }
+}

@@ -1,0 +1,273 @@
+//! TLS sessions: whom to trust, who we are, and one connector for each setting.
+//!
+//! `native-tls` does the work; a connector parses the system's bundle of
+//! authorities (40 ms) and is therefore kept.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Instant, SystemTime};
+
+use native_tls::{Certificate, HandshakeError, Identity, Protocol, TlsConnector, TlsStream};
+use once_cell::sync::OnceCell;
+
+use super::adapter::{Adapter, ServerHello};
+use super::certificate::CertificateFacts;
+use super::signal::{Signal, Waited};
+use super::wire;
+use crate::smtp::failure::{Failure, FailureKind, Phase};
+use crate::smtp::visible::visible;
+
+/// Most octets of a file of authorities, certificates or a key: the system's
+/// own bundle has about 220 kB.
+const MAX_FILE: u64 = 16 << 20;
+
+/// Most connectors kept; a session uses one or two.
+const MAX_CONNECTORS: usize = 16;
+
+/// Whom to trust and who we are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TlsSettings {
+    /// PEM files of authorities trusted beside the system's.
+    pub trust_files: Vec<PathBuf>,
+    /// PEM files of our private key and certificate chain.
+    pub client: Option<ClientFiles>,
+}
+
+/// Where our own certificate is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientFiles {
+    /// The private key.
+    pub key: PathBuf,
+    /// The certificate, then those that lead to its authority.
+    pub certificate: PathBuf,
+}
+
+/// What a session turned out to be.
+#[derive(Clone, Debug)]
+pub struct TlsFacts {
+    /// "TLS 1.3", or the number of something newer.
+    pub version: String,
+    /// The cipher suite's IANA name, or its number.
+    pub cipher: String,
+    /// The server's certificate.
+    pub certificate: Option<CertificateFacts>,
+}
+
+/// A file as it was when a connector was made of it: a new certificate or a
+/// renewed bundle makes a new connector.
+type Stamp = (PathBuf, Option<(SystemTime, u64)>);
+
+static CONNECTORS: LazyLock<Mutex<HashMap<Vec<Stamp>, Arc<OnceCell<TlsConnector>>>>> =
+    LazyLock::new(Mutex::default);
+
+/// The connector for `settings`, made once.
+///
+/// # Errors
+/// `Tls`: a file cannot be read or is not what it should be.
+fn connector(settings: &TlsSettings) -> Result<TlsConnector, Failure> {
+    let client = settings
+        .client
+        .iter()
+        .flat_map(|client| [&client.key, &client.certificate]);
+    // The marker keeps (trust a) and (client a …) apart.
+    let marker = PathBuf::from(format!("{}", settings.trust_files.len()));
+    let key = std::iter::once((marker, None))
+        .chain(
+            settings
+                .trust_files
+                .iter()
+                .chain(client)
+                .map(|path| (path.clone(), stamp(path))),
+        )
+        .collect();
+    let cell = {
+        let mut connectors = CONNECTORS
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if connectors.len() >= MAX_CONNECTORS {
+            connectors.clear();
+        }
+        connectors.entry(key).or_default().clone()
+    };
+    cell.get_or_try_init(|| build(settings)).cloned()
+}
+
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let facts = path.metadata().ok()?;
+    Some((facts.modified().ok()?, facts.len()))
+}
+
+fn build(settings: &TlsSettings) -> Result<TlsConnector, Failure> {
+    let mut builder = TlsConnector::builder();
+    // RFC 8996: nothing older.
+    builder.min_protocol_version(Some(Protocol::Tlsv12));
+    for path in &settings.trust_files {
+        let authorities = Certificate::stack_from_pem(&read(path)?);
+        for authority in authorities.map_err(|error| unusable(path, &error.to_string()))? {
+            builder.add_root_certificate(authority);
+        }
+    }
+    if let Some(client) = &settings.client {
+        builder.identity(identity(client)?);
+    }
+    builder
+        .build()
+        .map_err(|error| tls_failure(error.to_string()))
+}
+
+/// Our certificate and key. The library takes PKCS#8 keys only; the older forms
+/// are rewritten as that.
+fn identity(client: &ClientFiles) -> Result<Identity, Failure> {
+    let chain = read(&client.certificate)?;
+    let key = zeroize::Zeroizing::new(read(&client.key)?);
+    let key = pkcs8(&key).map_err(|reason| unusable(&client.key, &reason))?;
+    Identity::from_pkcs8(&chain, &key)
+        .map_err(|error| unusable(&client.certificate, &error.to_string()))
+}
+
+#[cfg(all(unix, not(target_vendor = "apple")))]
+fn pkcs8(pem: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
+    // An encrypted key must not make OpenSSL ask at the terminal.
+    let no_passphrase = |_: &mut [u8]| Ok(0);
+    openssl::pkey::PKey::private_key_from_pem_callback(pem, no_passphrase)
+        .and_then(|key| key.private_key_to_pem_pkcs8())
+        .map(zeroize::Zeroizing::new)
+        .map_err(|_| "not a private key that can be read without a passphrase".into())
+}
+
+#[cfg(not(all(unix, not(target_vendor = "apple"))))]
+fn pkcs8(pem: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
+    Ok(zeroize::Zeroizing::new(pem.to_vec()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let facts = path
+        .metadata()
+        .map_err(|error| unusable(path, &error.to_string()))?;
+    if !facts.is_file() || facts.len() > MAX_FILE {
+        return Err(unusable(path, "not a file of a sensible size"));
+    }
+    std::fs::read(path).map_err(|error| unusable(path, &error.to_string()))
+}
+
+fn unusable(path: &Path, reason: &str) -> Failure {
+    tls_failure(format!(
+        "{}: {}",
+        path.display(),
+        visible(reason.as_bytes(), 300)
+    ))
+}
+
+fn tls_failure(text: String) -> Failure {
+    Failure::new(FailureKind::Tls, Phase::Handshake, text)
+}
+
+/// Do the handshake as the client of `host` (an ASCII name or address, which
+/// the certificate must name).
+///
+/// # Errors
+/// `Certificate` (not accepted, with the reason), `Tls`, `Closed`, `Timeout` or
+/// `Cancelled`.
+pub(super) fn handshake(
+    mut adapter: Adapter,
+    settings: &TlsSettings,
+    host: &str,
+    deadline: Instant,
+    signal: &Signal,
+) -> Result<TlsStream<Adapter>, Failure> {
+    let connector = connector(settings)?;
+    adapter.watch();
+    let mut attempt = connector.connect(host, adapter);
+    loop {
+        match attempt {
+            Ok(stream) => return Ok(stream),
+            Err(HandshakeError::Failure(error)) => return Err(refused(host, &error)),
+            Err(HandshakeError::WouldBlock(half)) => {
+                match wire::wait_for(half.get_ref(), false, Some(deadline), signal) {
+                    Err(error) => return Err(tls_failure(error.to_string())),
+                    Ok(_) if signal.is_stopped() => {
+                        return Err(Signal::stopped_failure(Phase::Handshake));
+                    }
+                    Ok(Waited::TimedOut) => {
+                        let text = "no answer to the TLS handshake";
+                        return Err(Failure::new(FailureKind::Timeout, Phase::Handshake, text));
+                    }
+                    Ok(Waited::Ready | Waited::Rung) => attempt = half.handshake(),
+                }
+            }
+        }
+    }
+}
+
+/// What the library's words mean.
+fn refused(host: &str, error: &native_tls::Error) -> Failure {
+    let text = error.to_string();
+    if text.contains("certificate verify failed") {
+        // The verification's own reason stands in the last parentheses.
+        let reason = text
+            .rsplit_once('(')
+            .and_then(|(_, rest)| rest.split_once(')'))
+            .map(|(reason, _)| reason);
+        let text = format!(
+            "certificate of {host} not accepted: {}",
+            reason.unwrap_or("not trusted")
+        );
+        return Failure::new(FailureKind::Certificate, Phase::Handshake, text);
+    }
+    // OpenSSL: "error:NUMBER:library:function:reason:file:line:".
+    let reason = text
+        .split(':')
+        .nth(4)
+        .filter(|_| text.starts_with("error:"))
+        .unwrap_or(&text);
+    let reason = match reason.trim() {
+        "" => "the server broke it off",
+        "unexpected EOF" => "the server closed the connection",
+        reason => reason,
+    };
+    tls_failure(format!(
+        "no TLS session with {host}: {}",
+        visible(reason.as_bytes(), 300)
+    ))
+}
+
+/// What is known of an established session.
+pub(super) fn facts(stream: &TlsStream<Adapter>) -> TlsFacts {
+    let hello = stream.get_ref().server_hello();
+    let certificate = stream
+        .peer_certificate()
+        .ok()
+        .flatten()
+        .and_then(|c| c.to_der().ok());
+    TlsFacts {
+        version: hello.map_or("TLS".into(), version_name),
+        cipher: hello.map_or("unknown cipher".into(), cipher_name),
+        certificate: certificate.and_then(|der| CertificateFacts::from_der(&der)),
+    }
+}
+
+fn version_name(hello: ServerHello) -> String {
+    match hello.version {
+        0x0303 => "TLS 1.2".into(),
+        0x0304 => "TLS 1.3".into(),
+        other => format!("TLS {other:#06x}"),
+    }
+}
+
+/// The IANA names of what servers choose today.
+fn cipher_name(hello: ServerHello) -> String {
+    let name = match hello.cipher {
+        0x1301 => "TLS_AES_128_GCM_SHA256",
+        0x1302 => "TLS_AES_256_GCM_SHA384",
+        0x1303 => "TLS_CHACHA20_POLY1305_SHA256",
+        0xc02b => "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        0xc02c => "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        0xc02f => "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        0xc030 => "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        0xcca8 => "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        0xcca9 => "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        other => return format!("cipher {other:#06x}"),
+    };
+    name.into()
+}

@@ -1,0 +1,196 @@
+//! One connection: octets both ways at once, plain or under TLS.
+//!
+//! A [`Wire`] reads while it writes, never blocks but in [`Wire::wait`], and
+//! keeps no octet back: what is not written stays with the caller.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use native_tls::TlsStream;
+use rustix::event::PollFlags;
+
+use super::adapter::Adapter;
+use super::signal::{Signal, Waited};
+use super::tls::{self, TlsFacts, TlsSettings};
+use crate::smtp::failure::{Failure, FailureKind, Phase};
+
+/// Octets read at most in one [`Wire::exchange`]: a flood must not keep us from
+/// looking at what came.
+const READ_SIZE: usize = 64 * 1024;
+
+/// A connection and what wakes its thread.
+pub struct Wire {
+    transport: Transport,
+    peer: SocketAddr,
+    signal: Arc<Signal>,
+}
+
+enum Transport {
+    Plain(Adapter),
+    Tls(Box<TlsStream<Adapter>>),
+    /// After a failed handshake: no octet may go any more.
+    Closed,
+}
+
+/// What one [`Wire::exchange`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Octets appended to the caller's buffer.
+    pub read: usize,
+    /// Octets of the caller's that the kernel took.
+    pub written: usize,
+    /// The other side has closed its direction.
+    pub closed: bool,
+}
+
+impl Wire {
+    /// Take over a connected socket that does not block.
+    ///
+    /// # Errors
+    /// The connection is gone already.
+    pub fn new(socket: TcpStream, signal: Arc<Signal>) -> io::Result<Self> {
+        let peer = socket.peer_addr()?;
+        Ok(Self {
+            transport: Transport::Plain(Adapter::new(socket)),
+            peer,
+            signal,
+        })
+    }
+
+    /// The address connected to.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Put TLS over the connection; `host` is the name that the certificate must
+    /// bear. After a failure the wire is closed: nothing goes on in clear.
+    ///
+    /// # Errors
+    /// `Certificate`, `Tls`, `Timeout` or `Cancelled`.
+    pub fn start_tls(
+        &mut self,
+        settings: &TlsSettings,
+        host: &str,
+        deadline: Instant,
+    ) -> Result<TlsFacts, Failure> {
+        match std::mem::replace(&mut self.transport, Transport::Closed) {
+            Transport::Plain(adapter) => {
+                let stream = tls::handshake(adapter, settings, host, deadline, &self.signal)?;
+                let facts = tls::facts(&stream);
+                self.transport = Transport::Tls(Box::new(stream));
+                Ok(facts)
+            }
+            Transport::Tls(_) | Transport::Closed => Err(Failure::new(
+                FailureKind::Tls,
+                Phase::Handshake,
+                "TLS cannot be started twice",
+            )),
+        }
+    }
+
+    /// Write what the kernel takes of `outgoing` and append what there is to read
+    /// to `incoming`, without waiting. After a short write the next call must
+    /// begin with the same octets (TLS may have begun a record with them).
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn exchange(&mut self, outgoing: &[u8], incoming: &mut Vec<u8>) -> io::Result<Progress> {
+        let mut progress = Progress::default();
+        let stream: &mut dyn Stream = match &mut self.transport {
+            Transport::Plain(adapter) => adapter,
+            Transport::Tls(stream) => stream.as_mut(),
+            Transport::Closed => {
+                return Ok(Progress {
+                    closed: true,
+                    ..progress
+                });
+            }
+        };
+        // A server that closes may have said why: read before a failed write is
+        // reported.
+        let mut failed = None;
+        while progress.written < outgoing.len() {
+            match stream.write(&outgoing[progress.written..]) {
+                Ok(0) => break,
+                Ok(count) => progress.written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        let start = incoming.len();
+        incoming.resize(start + READ_SIZE, 0);
+        while start + progress.read < incoming.len() {
+            match stream.read(&mut incoming[start + progress.read..]) {
+                Ok(0) => {
+                    progress.closed = true;
+                    break;
+                }
+                Ok(count) => progress.read += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    break;
+                }
+            }
+        }
+        incoming.truncate(start + progress.read);
+        match failed {
+            Some(error) if progress.read == 0 => Err(error),
+            _ => Ok(progress),
+        }
+    }
+
+    /// Wait until [`Wire::exchange`] may do something; `writing` says that octets
+    /// wait to be written.
+    ///
+    /// # Errors
+    /// As [`Signal::wait`].
+    pub fn wait(&self, writing: bool, deadline: Option<Instant>) -> io::Result<Waited> {
+        match &self.transport {
+            Transport::Plain(adapter) => wait_for(adapter, writing, deadline, &self.signal),
+            Transport::Tls(stream) => wait_for(stream.get_ref(), writing, deadline, &self.signal),
+            Transport::Closed => Ok(Waited::Ready),
+        }
+    }
+
+    /// Say goodbye: what was written still arrives; nothing is waited for.
+    pub fn close(mut self) {
+        match &mut self.transport {
+            Transport::Plain(adapter) => {
+                let _ = adapter.socket.shutdown(Shutdown::Write);
+            }
+            Transport::Tls(stream) => {
+                let _ = stream.shutdown();
+                let _ = stream.get_ref().socket.shutdown(Shutdown::Write);
+            }
+            Transport::Closed => {}
+        }
+    }
+}
+
+/// Wait for what `adapter` lacks: always for something to read, and for room
+/// where a write found none.
+pub(super) fn wait_for(
+    adapter: &Adapter,
+    writing: bool,
+    deadline: Option<Instant>,
+    signal: &Signal,
+) -> io::Result<Waited> {
+    let mut flags = PollFlags::IN;
+    if adapter.write_blocked || (writing && !adapter.read_blocked) {
+        flags |= PollFlags::OUT;
+    }
+    signal.wait(&[(adapter.socket.as_fd(), flags)], deadline)
+}
+
+trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}

@@ -1,0 +1,106 @@
+//! What we say to the server. [`Command::write_to`] gives the wire form,
+//! [`Command::trace_line`] the form that may be shown.
+//!
+//! Arguments are types that cannot hold CR, LF or controls ([`Mailbox`],
+//! [`EhloName`]), so no command can carry another one. RFC 5321 §4.1.
+
+use std::fmt;
+
+use super::address::{EhloName, Mailbox, ReversePath};
+use super::secret::Secret;
+
+/// A command of RFC 5321 or an extension, or a line of a SASL exchange.
+#[derive(Debug)]
+pub enum Command {
+    /// `AUTH mechanism [initial-response]` (RFC 4954 §4): base64 is made here.
+    Auth(&'static str, Option<Secret>),
+    /// `*`: give up the SASL exchange (RFC 4954 §4).
+    AuthCancel,
+    /// A line of the SASL exchange, not yet base64.
+    AuthResponse(Secret),
+    /// `DATA`.
+    Data,
+    /// `EHLO name`.
+    Ehlo(EhloName),
+    /// `HELO name`.
+    Helo(EhloName),
+    /// `MAIL FROM:<reverse-path> parameters`.
+    Mail(ReversePath, MailParameters),
+    /// A command without arguments that the stock client says: `ONEX`, `VERB`, `XUSR`.
+    Old(&'static str),
+    /// `QUIT`.
+    Quit,
+    /// `RCPT TO:<mailbox>`.
+    Rcpt(Mailbox),
+    /// `RSET`.
+    Rset,
+    /// `STARTTLS` (RFC 3207).
+    StartTls,
+}
+
+/// The parameters of MAIL; each is said only if the server announced it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MailParameters {
+    /// `SIZE=`, octets of the message with CRLF line ends (RFC 1870 §6).
+    pub size: Option<u64>,
+    /// `BODY=8BITMIME` (RFC 6152 §3).
+    pub eight_bit: bool,
+    /// `SMTPUTF8` (RFC 6531 §3.4).
+    pub smtputf8: bool,
+}
+
+impl fmt::Display for MailParameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(size) = self.size {
+            write!(f, " SIZE={size}")?;
+        }
+        if self.eight_bit {
+            f.write_str(" BODY=8BITMIME")?;
+        }
+        if self.smtputf8 {
+            f.write_str(" SMTPUTF8")?;
+        }
+        Ok(())
+    }
+}
+
+impl Command {
+    /// Append the wire form with its CRLF to `wire`.
+    pub fn write_to(&self, wire: &mut Vec<u8>) {
+        match self {
+            // Written by hand: a formatted copy of a secret would not be wiped.
+            Self::Auth(mechanism, response) => {
+                wire.extend_from_slice(b"AUTH ");
+                wire.extend_from_slice(mechanism.as_bytes());
+                if let Some(response) = response {
+                    wire.push(b' ');
+                    wire.extend_from_slice(super::sasl::encode_initial(response).expose());
+                }
+            }
+            Self::AuthResponse(response) => {
+                wire.extend_from_slice(super::sasl::encode(response).expose());
+            }
+            _ => wire.extend_from_slice(self.trace_line().as_bytes()),
+        }
+        wire.extend_from_slice(b"\r\n");
+    }
+
+    /// The line as the trace shows it: no secret, no CRLF.
+    pub fn trace_line(&self) -> String {
+        match self {
+            Self::Auth(mechanism, None) => format!("AUTH {mechanism}"),
+            Self::Auth(mechanism, Some(_)) => format!("AUTH {mechanism} <omitted>"),
+            Self::AuthCancel => "*".into(),
+            Self::AuthResponse(_) => "<omitted>".into(),
+            Self::Data => "DATA".into(),
+            Self::Ehlo(name) => format!("EHLO {name}"),
+            Self::Helo(name) => format!("HELO {name}"),
+            Self::Mail(path, parameters) => format!("MAIL FROM:<{path}>{parameters}"),
+            Self::Old(word) => (*word).into(),
+            Self::Quit => "QUIT".into(),
+            Self::Rcpt(mailbox) => format!("RCPT TO:<{mailbox}>"),
+            Self::Rset => "RSET".into(),
+            Self::StartTls => "STARTTLS".into(),
+        }
+    }
+}

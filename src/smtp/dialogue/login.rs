@@ -1,0 +1,261 @@
+//! AUTH (RFC 4954): which mechanism, whose fault a refusal is, and when to stop.
+//!
+//! One password gets at most two AUTH commands that the server answers with
+//! "wrong password": the second only after CRAM-MD5, which some servers offer
+//! without being able to check it, and only under TLS. More would lock accounts.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::super::command::Command;
+use super::super::failure::{Failure, FailureKind, Phase};
+use super::super::reply::{EnhancedStatus, Reply, ReplyClass};
+use super::super::sasl::{self, Binding, ChannelBinding, Credentials, Exchange, Mechanism};
+use super::super::visible::visible;
+use super::{Dialogue, Output, Question, State};
+
+/// What mechanisms must know that the dialogue cannot.
+#[derive(Clone, Debug)]
+pub struct SaslContext {
+    /// Fresh random text for each connection: 24 characters of base64.
+    pub nonce: String,
+    /// The server as the user named it.
+    pub host: String,
+    /// The port connected to.
+    pub port: u16,
+}
+
+/// Credentials and how they may be used.
+#[derive(Clone, Debug)]
+pub struct LoginAnswer {
+    /// User name and secret.
+    pub credentials: Arc<Credentials>,
+    /// Mechanisms in the user's order of preference.
+    pub mechanisms: Vec<Mechanism>,
+    /// Whether unauthenticated mail is out of the question with these.
+    pub required: bool,
+}
+
+/// Why credentials are asked for.
+#[derive(Clone, Debug)]
+pub enum CredentialsReason {
+    /// The server offers AUTH; mail may well go without.
+    Offered,
+    /// The server refused these; without others the message fails.
+    Refused(Reply),
+}
+
+/// An AUTH under way.
+pub(super) struct Login {
+    answer: LoginAnswer,
+    mechanism: Mechanism,
+    exchange: Exchange,
+    /// Mechanisms still to try, best first.
+    rest: VecDeque<Mechanism>,
+    /// AUTH commands after which the server blamed the password.
+    password_refusals: usize,
+    /// Why we gave the exchange up, once we did.
+    cancelled: Option<String>,
+}
+
+impl Dialogue {
+    /// TLS is as it will be: log in, ask how, or go on without.
+    pub(super) fn begin_login(&mut self) {
+        let login = self.plan.login.clone();
+        if self.capabilities.auth.is_empty() {
+            if self.plan.login_required || login.is_some_and(|login| login.required) {
+                return self.login_failed(
+                    "the server offers no authentication, and credentials are set for it",
+                );
+            }
+            self.open_for_messages();
+        } else if let Some(login) = login {
+            self.start_login(login);
+        } else {
+            self.ask_for_credentials(CredentialsReason::Offered);
+        }
+    }
+
+    fn ask_for_credentials(&mut self, reason: CredentialsReason) {
+        let offered = self.capabilities.auth.clone();
+        self.state = State::AwaitCredentials(match &reason {
+            CredentialsReason::Offered => None,
+            CredentialsReason::Refused(reply) => Some(reply.clone()),
+        });
+        self.outputs
+            .push_back(Output::Ask(Question::Credentials { offered, reason }));
+    }
+
+    pub(super) fn on_login(&mut self, answer: Option<LoginAnswer>) {
+        match (&self.state, answer) {
+            (State::AwaitCredentials(_), Some(login)) => self.start_login(login),
+            (State::AwaitCredentials(Some(reply)), None) => {
+                let failure = Failure::from_reply(Phase::Auth, reply);
+                self.end(failure.of_kind(FailureKind::Authentication));
+            }
+            (State::AwaitCredentials(None), None) if self.plan.login_required => {
+                self.login_failed("no credentials for a server that has to have them");
+            }
+            (State::AwaitCredentials(None), None) => self.open_for_messages(),
+            // Between messages, after the server demanded it.
+            (State::Transacting, Some(login)) if self.transactions.is_empty() => {
+                // AUTH is not allowed within a transaction (RFC 4954 §4).
+                match std::mem::take(&mut self.reset_needed) {
+                    true => {
+                        self.send(Command::Rset);
+                        self.state = State::ExpectResetBeforeLogin(login);
+                    }
+                    false => self.start_login(login),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn start_login(&mut self, login: LoginAnswer) {
+        let offered: VecDeque<Mechanism> = login
+            .mechanisms
+            .iter()
+            .copied()
+            .filter(|m| {
+                self.capabilities
+                    .auth
+                    .iter()
+                    .any(|keyword| keyword == m.keyword())
+            })
+            .collect();
+        if offered.is_empty() {
+            if login.required || self.plan.login_required {
+                let offers = self.capabilities.auth.join(" ");
+                let text = format!(
+                    "no mechanism in common; the server offers {}",
+                    visible(offers.as_bytes(), 200)
+                );
+                return self.login_failed(&text);
+            }
+            return self.open_for_messages();
+        }
+        let permitted: VecDeque<Mechanism> = offered
+            .into_iter()
+            .filter(|m| self.clear_login_allowed || !m.sends_secret_in_clear())
+            .collect();
+        if permitted.is_empty() {
+            self.outputs.push_back(Output::Ask(Question::ClearLogin));
+            self.state = State::AwaitClearLogin(login);
+            return;
+        }
+        self.try_mechanism(login, permitted, 0);
+    }
+
+    pub(super) fn on_clear_login(&mut self, allowed: bool) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::AwaitClearLogin(login) if allowed => {
+                self.clear_login_allowed = true;
+                self.start_login(login);
+            }
+            State::AwaitClearLogin(_) => {
+                let text =
+                    "the connection is not encrypted, and the password would travel in clear";
+                self.end(Failure::new(FailureKind::Insecure, Phase::Auth, text));
+            }
+            other => self.state = other,
+        }
+    }
+
+    fn try_mechanism(
+        &mut self,
+        answer: LoginAnswer,
+        mut rest: VecDeque<Mechanism>,
+        password_refusals: usize,
+    ) {
+        let Some(mechanism) = rest.pop_front() else {
+            return self.login_failed("the server takes none of the mechanisms it offers");
+        };
+        let binding = Binding {
+            nonce: &self.plan.sasl.nonce,
+            channel_binding: ChannelBinding::Unsupported,
+            host: &self.plan.sasl.host,
+            port: self.plan.sasl.port,
+        };
+        match mechanism.start(&answer.credentials, &binding) {
+            Err(error) => self.login_failed(&error.to_string()),
+            Ok(mut exchange) => {
+                let initial = exchange.initial_response();
+                self.send(Command::Auth(mechanism.keyword(), initial));
+                self.state = State::ExpectAuthReply(Box::new(Login {
+                    answer,
+                    mechanism,
+                    exchange,
+                    rest,
+                    password_refusals,
+                    cancelled: None,
+                }));
+            }
+        }
+    }
+
+    pub(super) fn on_auth_reply(&mut self, mut login: Login, reply: Reply) {
+        match reply.code() {
+            235 if login.cancelled.is_none() => match login.exchange.finished_ok() {
+                Ok(()) => {
+                    self.logged_in = true;
+                    self.open_for_messages();
+                }
+                Err(error) => self.login_failed(&error.to_string()),
+            },
+            334 if login.cancelled.is_none() => {
+                let challenge = match login.mechanism {
+                    // Its prompts mean nothing, and some servers send them as they are.
+                    Mechanism::Login => Ok(Vec::new()),
+                    _ => sasl::decode_challenge(reply.first_line()),
+                };
+                match challenge.and_then(|challenge| login.exchange.respond(&challenge)) {
+                    Ok(response) => self.send(Command::AuthResponse(response)),
+                    Err(error) => {
+                        login.cancelled = Some(error.to_string());
+                        self.send(Command::AuthCancel);
+                    }
+                }
+                self.state = State::ExpectAuthReply(Box::new(login));
+            }
+            _ => self.login_refused(login, reply),
+        }
+    }
+
+    fn login_refused(&mut self, mut login: Login, reply: Reply) {
+        if let Some(why) = login.cancelled {
+            return self.login_failed(&why);
+        }
+        if reply.class() != ReplyClass::Permanent {
+            return self.end(Failure::from_reply(Phase::Auth, &reply));
+        }
+        let wrong_password = !blames_mechanism(&reply);
+        login.password_refusals += usize::from(wrong_password);
+        let cram_md5_alone = login.mechanism == Mechanism::CramMd5
+            && reply.code() == 535
+            && self.protected
+            && login.password_refusals == 1;
+        if !login.rest.is_empty() && (!wrong_password || cram_md5_alone) {
+            return self.try_mechanism(login.answer, login.rest, login.password_refusals);
+        }
+        self.ask_for_credentials(CredentialsReason::Refused(reply));
+    }
+
+    fn login_failed(&mut self, text: &str) {
+        self.end(Failure::new(FailureKind::Authentication, Phase::Auth, text));
+    }
+}
+
+/// Whether a refusal is about the mechanism, not about the password: RFC 4954
+/// §4 and §6 (504; 534 too weak; 538 needs encryption) and status 5.5.4.
+fn blames_mechanism(reply: &Reply) -> bool {
+    matches!(reply.code(), 504 | 534 | 538)
+        || matches!(
+            reply.status(),
+            Some(EnhancedStatus {
+                class: 5,
+                subject: 5,
+                detail: 4
+            })
+        )
+}
