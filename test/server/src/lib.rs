@@ -73,8 +73,8 @@ pub struct Report {
     pub commands: BTreeMap<&'static str, u64>,
     /// AUTH commands.
     pub auth_attempts: u64,
-    /// How often, in sessions that are over, the server had replied and then
-    /// waited: the round trips that a client took.
+    /// How often the server had replied and then waited: the round trips that
+    /// clients took.  A wait counts once the next command is served.
     pub turns: u64,
 }
 

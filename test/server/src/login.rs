@@ -10,7 +10,7 @@ impl Session {
     pub(crate) fn authenticate(&mut self, argument: &str) -> Result<(), Stop> {
         self.server.count(|report| report.auth_attempts += 1);
         let (mechanism, initial) = argument.split_once(' ').unwrap_or((argument, ""));
-        let problem = if !self.announced.iter().any(|line| line.starts_with("AUTH")) {
+        let problem = if self.mechanisms().next().is_none() {
             Some(self.reply(502, "5.5.1", "Not here"))
         } else if self.user.is_some() {
             Some(self.reply(503, "5.5.1", "Already authenticated"))
@@ -84,12 +84,18 @@ impl Session {
         }
     }
 
-    /// Whether `AUTH` or the old `AUTH=` announced the mechanism.
-    fn offers(&self, mechanism: &str) -> bool {
-        self.announced.iter().any(|line| {
+    /// The mechanisms announced by `AUTH`, or by the `AUTH=` of old servers.
+    fn mechanisms(&self) -> impl Iterator<Item = &str> {
+        self.announced.iter().flat_map(|line| {
             let mut words = line.split([' ', '=']);
-            words.next() == Some("AUTH") && words.any(|word| word.eq_ignore_ascii_case(mechanism))
+            let is_auth = words.next() == Some("AUTH");
+            words.filter(move |_| is_auth)
         })
+    }
+
+    fn offers(&self, mechanism: &str) -> bool {
+        self.mechanisms()
+            .any(|offered| offered.eq_ignore_ascii_case(mechanism))
     }
 
     fn challenge(&self) -> String {

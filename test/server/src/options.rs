@@ -48,7 +48,7 @@ Runs until standard input ends.
 WHERE: greeting ehlo ehlo-tls helo starttls handshake auth auth-response mail
        rcpt rcpt:ADDRESS data text text:N dot bdat rset quit verb noop
 ACTION: ENDING, accept-ENDING, reply TEXT, reply-ENDING TEXT, inject TEXT,
-       delay MS, drip MS, split [AT], garbage N, flood, flood-line,
+       delay MS, drip MS, split [AT [MS]], garbage N, flood, flood-line,
        plaintext, no-certificate
 ENDING: close, cut (no close_notify), reset, silence, deaf (reads nothing)
 TEXT:  \\r \\n \\t \\0 \\\\ \\xHH; CRLF is added unless it ends with \\c

@@ -14,6 +14,10 @@ const TEXT_DEFAULT_OFFSET: u64 = 1000;
 /// Where `split` cuts when no offset is given: within the reply code.
 const SPLIT_DEFAULT_OFFSET: usize = 2;
 
+/// Between the two writes of a split reply when no time is given: long enough
+/// that they do not reach the client as one.
+const SPLIT_DEFAULT_PAUSE: Duration = Duration::from_millis(100);
+
 /// What a server that never heard of TLS answers to a ClientHello.
 const PLAINTEXT_ANSWER: &[u8] = b"500 5.5.2 Command not recognized\r\n";
 
@@ -94,8 +98,8 @@ pub enum Action {
     Delay(Duration),
     /// The usual reply, byte by byte with this pause.
     Drip(Duration),
-    /// The usual reply in two writes, cut at this offset.
-    Split(usize),
+    /// The usual reply in two writes, cut at this offset, with this pause.
+    Split(usize, Duration),
     /// The usual reply with these bytes behind it in the same write.
     Inject(Vec<u8>),
     /// That many random bytes in place of a reply.
@@ -139,7 +143,7 @@ impl Rule {
         let replyless = matches!(place, Place::Handshake | Place::Text(_));
         let needs_reply = matches!(
             action,
-            Action::Drip(_) | Action::Split(_) | Action::Inject(_) | Action::AcceptThen(_)
+            Action::Drip(_) | Action::Split(..) | Action::Inject(_) | Action::AcceptThen(_)
         );
         if replyless && needs_reply {
             return Err(format!("{place:?} has no reply of its own to {action:?}"));
@@ -218,9 +222,8 @@ fn parse_action(text: &str) -> Result<Action, String> {
         "inject" => Action::Inject(unescape_reply(rest)?),
         "delay" => Action::Delay(milliseconds()?),
         "drip" => Action::Drip(milliseconds()?),
-        "split" if rest.is_empty() => Action::Split(SPLIT_DEFAULT_OFFSET),
-        "split" => Action::Split(number(rest)? as usize),
-        "garbage" => Action::Garbage(number(rest)? as usize),
+        "split" => parse_split(rest)?,
+        "garbage" => Action::Garbage(number(rest)?),
         "flood" => Action::Flood,
         "flood-line" => Action::FloodLine,
         "plaintext" => Action::ReplyThen(PLAINTEXT_ANSWER.to_vec(), Ending::Close),
@@ -240,7 +243,17 @@ fn parse_ending(text: &str) -> Option<Ending> {
     })
 }
 
-fn number(text: &str) -> Result<u64, String> {
+/// `[AT [MS]]`.
+fn parse_split(text: &str) -> Result<Action, String> {
+    let mut words = text.split_ascii_whitespace();
+    let at = words.next().map_or(Ok(SPLIT_DEFAULT_OFFSET), number)?;
+    let pause = words
+        .next()
+        .map(|word| number(word).map(Duration::from_millis));
+    Ok(Action::Split(at, pause.unwrap_or(Ok(SPLIT_DEFAULT_PAUSE))?))
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.trim()
         .parse()
         .map_err(|_| format!("not a number: {text:?}"))

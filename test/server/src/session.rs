@@ -16,10 +16,6 @@ const FLOOD_LIMIT: usize = 64 * 1024 * 1024;
 /// How much of a flood goes out in one write.
 const FLOOD_WRITE: usize = 64 * 1024;
 
-/// Between the two writes of a split reply: long enough that they do not
-/// reach the client as one.
-const SPLIT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
-
 /// The commands that the report counts by name.
 const VERBS: [&str; 18] = [
     "AUTH", "BDAT", "DATA", "EHLO", "EXPN", "HELO", "HELP", "MAIL", "NOOP", "ONEX", "QUIT", "RCPT",
@@ -32,8 +28,16 @@ pub(crate) struct Plan {
     action: Option<Action>,
     reply: Vec<u8>,
     /// First digit of the code that the client will see; 0 when it sees none.
-    /// What the server says, it does: a scripted 250 has the effect of a 250.
+    /// What the server says, it does if it can: a scripted 250 has the effect
+    /// of a 250.
     pub(crate) class: u8,
+}
+
+impl Plan {
+    /// Whether the script has nothing to say at a place without a reply.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.action.is_none() && self.reply.is_empty()
+    }
 }
 
 /// The state of one session.
@@ -72,13 +76,13 @@ impl Session {
         };
         let mut served = begun.and_then(|()| self.greet());
         let stop = loop {
+            let turns = std::mem::take(&mut self.channel.turns);
+            self.server.count(|report| report.turns += turns);
             match served {
                 Ok(()) => served = self.serve_command(),
                 Err(stop) => break stop,
             }
         };
-        let turns = self.channel.turns;
-        self.server.count(|report| report.turns += turns);
         self.channel.end(stop);
     }
 
@@ -168,12 +172,12 @@ impl Session {
                     self.channel.pause(pause)?;
                 }
             }
-            Action::Split(at) => {
+            Action::Split(at, pause) => {
                 self.channel.log.server(&reply);
                 let (head, tail) = reply.split_at(at.min(reply.len()));
                 self.channel.say(head);
                 self.channel.flush()?;
-                self.channel.pause(SPLIT_PAUSE)?;
+                self.channel.pause(pause)?;
                 self.channel.say(tail);
             }
             Action::Inject(more) => {
@@ -386,10 +390,9 @@ impl Session {
 
     fn handshake(&mut self) -> Result<(), Stop> {
         let plan = self.plan(&[Place::Handshake], Vec::new());
-        let is_answered_badly = plan.class != 0 || plan.action.is_some() || !plan.reply.is_empty();
         if matches!(plan.action, Some(Action::Delay(_))) {
             self.perform(plan)?;
-        } else if is_answered_badly {
+        } else if !plan.is_nothing() {
             self.channel.swallow_client_hello()?;
             self.perform(plan)?;
             return Err(Stop::Ending(Ending::Close));

@@ -235,6 +235,19 @@ impl Session {
     /// The text behind 354, up to the final dot.
     fn read_text(&mut self) -> Result<Body, Stop> {
         let mut reader = TextReader::new(Body::new(self.message_limit()));
+        let result = self.read_to_dot(&mut reader);
+        let length = reader.body.received();
+        match result {
+            Ok(()) => self.log_content(length),
+            Err(_) => self
+                .channel
+                .log
+                .event(&format!("broken after {length} bytes of message")),
+        }
+        result.map(|()| reader.body)
+    }
+
+    fn read_to_dot(&mut self, reader: &mut TextReader) -> Result<(), Stop> {
         let mut offsets = self.server.script.text_offsets().into_iter().peekable();
         loop {
             match reader.take(self.channel.buffered()) {
@@ -242,8 +255,7 @@ impl Session {
                 Step::NeedMore => self.channel.fill()?,
                 Step::End(length) => {
                     self.channel.take(length);
-                    self.log_content(reader.body.received());
-                    return Ok(reader.body);
+                    return Ok(());
                 }
             }
             while let Some(offset) = offsets.next_if(|at| *at <= reader.body.received()) {
@@ -254,6 +266,9 @@ impl Session {
 
     fn reach_text(&mut self, offset: u64) -> Result<(), Stop> {
         let plan = self.plan(&[Place::Text(offset)], Vec::new());
+        if plan.is_nothing() {
+            return Ok(());
+        }
         self.perform(plan)?;
         self.channel.flush()
     }

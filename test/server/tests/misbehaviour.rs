@@ -164,6 +164,9 @@ fn text_can_be_broken_in_the_middle() {
         .expect("a limit");
     client.send("\r\n");
     assert_eq!(client.rest().expect("a close"), b"");
+    let transcript = server.transcript(1).expect("a transcript");
+    let end = "*: broken after 1001 bytes of message\n*: close\n";
+    assert!(transcript.ends_with(end), "{transcript}");
     let mut client = greeted(&server);
     client.begin_data();
     client.send("0123456789\r\n");
@@ -182,7 +185,7 @@ fn delays_are_kept_and_drips_and_splits_are_seen_apart() {
         options()
             .on("noop#1=delay 80")
             .on("noop#2=drip 2")
-            .on("noop#3=split 6"),
+            .on("noop#3=split 6 150"),
     );
     let mut client = greeted(&server);
     let begin = Instant::now();
@@ -195,7 +198,12 @@ fn delays_are_kept_and_drips_and_splits_are_seen_apart() {
     let mut piece = [0; 64];
     let length = client.stream.read(&mut piece).expect("a first half");
     assert_eq!(piece[..length], *b"250 2.");
+    let begin = Instant::now();
     assert_eq!(client.reply(), "0.0 Ok\r\n");
+    assert!(
+        begin.elapsed() >= Duration::from_millis(100),
+        "a longer pause than the usual one"
+    );
 }
 
 #[test]
