@@ -46,6 +46,9 @@ pub fn resolve(
     })
     .map_err(|error| failure(FailureKind::Resolve, host, error))?;
     loop {
+        if signal.is_stopped() {
+            return Err(Signal::stopped_failure(Phase::Resolve));
+        }
         // Looked at before waiting: its ring may have been heard by another wait.
         let found = answer
             .lock()
