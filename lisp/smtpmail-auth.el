@@ -172,8 +172,9 @@ and PASSWORD are nil where the user is to be asked."
               (smtpmail-auth--netrc-entry file host port)
             (seq-find
              (lambda (entry)
-               (let ((user (smtpmail-services-given (car-safe (cddr entry)))))
-                 (and (smtpmail-services-same-server-p entry host port)
+               (and (smtpmail-services-same-server-p entry host port)
+                    (let ((user (smtpmail-services-given
+                                 (smtpmail-cred-user entry))))
                       (or (null user) (smtpmail-auth--wanted-user-p user)))))
              (and (listp smtpmail-auth-credentials)
                   smtpmail-auth-credentials)))))

@@ -123,12 +123,14 @@ in base64."
   "Return the texts in LINE, a part of an AUTH exchange, that nobody may see."
   (let* ((encoded (car (last (split-string line " " t))))
          (decoded (and encoded
-                       (ignore-errors (base64-decode-string encoded)))))
+                       (ignore-errors (base64-decode-string encoded))))
+         (password (and decoded
+                        (car (last (split-string decoded "[\0\1 ]" t))))))
     (seq-filter
      ;; Shorter ones would tear holes into the words of the server.
      (lambda (text) (and text (> (length text) 3)))
-     (list encoded decoded
-           (and decoded (car (last (split-string decoded "[\0\1 ]" t))))))))
+     (list encoded decoded password
+           (and password (base64-encode-string password t))))))
 
 (defun smtpmail-methods--refusal (response line)
   "Return the error text for RESPONSE, drawn by LINE.
