@@ -178,9 +178,20 @@
     (dolist (order `((,definition (tests-built-in) (tests-ours))
                      ((tests-built-in) ,definition (tests-ours))
                      ((tests-built-in) (tests-ours) ,definition)))
-      ;; The built-in spells it unquoted, and so would replace the user's.
+      ;; Spelt the same way, the built-in's has replaced the user's before
+      ;; we get there.  Emacs 28 spells it unquoted, Emacs 30 quoted.
       (unless (and (equal (car order) definition)
-                   (string-search "(eql xoauth2)" (prin1-to-string definition)))
+                   (smtpmail-methods-tests--child
+                    '(tests-built-in)
+                    `(let (found)
+                       (dolist (method (cl--generic-method-table
+                                        (get 'smtpmail-try-auth-method
+                                             'cl--generic)))
+                         (when (equal ',(cadr (nth 1 (nth 2 definition)))
+                                      (nth 1 (cl--generic-method-specializers
+                                              method)))
+                           (setq found t)))
+                       found)))
         (ert-info ((format "%S" order))
           (should (equal (apply #'smtpmail-methods-tests--child
                                 `(,@order (tests-answer)))
