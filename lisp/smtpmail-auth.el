@@ -1,0 +1,503 @@
+;;; smtpmail-auth.el --- User names and passwords for smtpmail  -*- lexical-binding: t; -*-
+
+;; Copyright (C) 2026  The smtpmail-rs authors
+
+;; SPDX-License-Identifier: GPL-3.0-or-later
+
+;; This program is free software; you can redistribute it and/or modify
+;; it under the terms of the GNU General Public License as published by
+;; the Free Software Foundation, either version 3 of the License, or
+;; (at your option) any later version.
+
+;; This program is distributed in the hope that it will be useful,
+;; but WITHOUT ANY WARRANTY; without even the implied warranty of
+;; MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+;; GNU General Public License for more details.
+
+;; You should have received a copy of the GNU General Public License
+;; along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+;;; Commentary:
+
+;; Where user name, password, mechanisms and client certificate of a
+;; server come from: the two variables of the 2007 manual, auth-source,
+;; what the user typed before in this session, or a question.
+;;
+;; What may not live here: the exchange with the server, in Lisp
+;; (smtpmail-methods.el) or natively, and any memory of a password in a
+;; place that gets printed.  Variables named smtpmail-* are copied to
+;; other Emacsen by asynchronous mailers, and logins end in backtraces: so
+;; secrets are kept behind uninterned symbols, which print as their name.
+
+;;; Code:
+
+(require 'auth-source)
+(require 'cl-lib)
+(require 'seq)
+(require 'subr-x)
+(require 'smtpmail-methods)
+(require 'smtpmail-services)
+
+(defvar smtpmail-auth-credentials)
+(defvar smtpmail-auth-supported)
+(defvar smtpmail-servers-requiring-authorization)
+(defvar smtpmail-smtp-user)
+(defvar smtpmail-starttls-credentials)
+
+;;;; Logins
+
+(cl-defstruct (smtpmail-auth-login
+               (:constructor smtpmail-auth--make-login)
+               (:copier smtpmail-auth--copy-login))
+  "What to authenticate with.  It prints without any secret."
+  (host nil :documentation "Server name, as it was looked up.")
+  (port nil :documentation "Port, as it was looked up.")
+  (user nil :documentation "User name, a string.")
+  (secret nil :documentation "Function without arguments: the password.")
+  (mechanisms nil :documentation "Symbols from `:smtp-auth', or nil: any.")
+  (final nil :documentation "Non-nil: without this login, mail may not go.")
+  (source nil :documentation "Where it comes from, for messages.")
+  (save-function nil :documentation "Function that stores it, or nil.")
+  (asked nil :documentation "Non-nil if the user was asked for a part of it.")
+  (kind 'password :documentation "What the secret is."))
+
+(defun smtpmail-auth--veil (value)
+  "Return a function without arguments for VALUE, and hide VALUE.
+The function is an uninterned symbol, of which only the name prints."
+  (let ((veil (make-symbol "hidden")))
+    (fset veil (lambda () value))
+    veil))
+
+(defun smtpmail-auth--veil-function (function)
+  "Return FUNCTION, whose environment may hold secrets, hidden; nil for nil."
+  (when function
+    (let ((veil (make-symbol "hidden")))
+      (fset veil function)
+      veil)))
+
+(defun smtpmail-auth-secret-bytes (login)
+  "Return the password of LOGIN in UTF-8, a new unibyte string.
+The caller overwrites it with `clear-string' after use."
+  (let ((secret (funcall (smtpmail-auth-login-secret login))))
+    (if (multibyte-string-p secret)
+        (let ((bytes (encode-coding-string secret 'utf-8-unix)))
+          ;; Pure ASCII may come back as the very string of the caller.
+          (if (eq bytes secret) (copy-sequence bytes) bytes))
+      (copy-sequence secret))))
+
+;;;; Questions
+
+(defun smtpmail-auth-can-prompt-p ()
+  "Return non-nil if there is somebody to ask, and a free minibuffer."
+  (not (or noninteractive
+           (> (minibuffer-depth) 0)
+           ;; A daemon without clients has just the frame it started with.
+           (equal (terminal-name (frame-terminal)) "initial_terminal"))))
+
+(defun smtpmail-auth--ask-user (host)
+  "Ask for the user name at HOST; return nil if there is no answer."
+  (smtpmail-services-given
+   (string-trim (read-string (format "SMTP user name for %s: "
+                                     (smtpmail-visible-text host))))))
+
+(defun smtpmail-auth--ask-secret (prompt)
+  "Ask for a password with PROMPT; return it hidden, nil for no answer."
+  (let ((secret (smtpmail-services-given (read-passwd prompt))))
+    (and secret (smtpmail-auth--veil secret))))
+
+;;;; What was typed in this session
+
+;; Kept as a symbol property, not in a variable (see Commentary), as
+;; ((KIND HOST PORT NAME) . HIDDEN); KIND is `user' or `secret'.
+
+(defun smtpmail-auth--typed-key (kind host port name)
+  "Return the key under which the KIND typed for NAME at HOST:PORT is kept."
+  (list kind (smtpmail-services-ascii-downcase host) (smtpmail-services-port port)
+        name))
+
+(defun smtpmail-auth--typed (kind host port name)
+  "Return the hidden KIND that was typed for NAME at HOST and PORT, or nil."
+  (cdr (assoc (smtpmail-auth--typed-key kind host port name)
+              (get 'smtpmail-auth-forget 'smtpmail-auth--typed))))
+
+(defun smtpmail-auth--remember (kind host port name hidden)
+  "Keep HIDDEN, the KIND typed for NAME at HOST and PORT; nil forgets it."
+  (let* ((key (smtpmail-auth--typed-key kind host port name))
+         (others (seq-remove
+                  (lambda (cell) (equal key (car cell)))
+                  (get 'smtpmail-auth-forget 'smtpmail-auth--typed))))
+    (put 'smtpmail-auth-forget 'smtpmail-auth--typed
+         (if hidden (cons (cons key hidden) others) others))
+    hidden))
+
+(defun smtpmail-auth-forget ()
+  "Forget the SMTP user names and passwords typed in this session."
+  (interactive)
+  (put 'smtpmail-auth-forget 'smtpmail-auth--typed nil)
+  (when (called-interactively-p 'interactive)
+    (message "SMTP passwords typed in this session are forgotten")))
+
+;;;; `smtpmail-auth-credentials'
+
+(defun smtpmail-auth--wanted-user-p (user)
+  "Return non-nil if USER, a string, may be used by `smtpmail-smtp-user'."
+  (or (null smtpmail-smtp-user)
+      (eq smtpmail-smtp-user t)
+      (member user (ensure-list smtpmail-smtp-user))))
+
+(defun smtpmail-auth--netrc-entry (file host port)
+  "Return the entry for HOST and PORT of the netrc FILE, or nil.
+It has the form (HOST PORT USER PASSWORD), as in a list."
+  (let* ((auth-sources (list file))
+         ;; The file is read again when it has changed.
+         (auth-source-do-cache nil)
+         (found (car (auth-source-search
+                      :host host
+                      :port (cons (smtpmail-services-port-key port)
+                                  (smtpmail-services-other-port-keys port))
+                      :user (or smtpmail-smtp-user t)
+                      :max 1)))
+         (secret (plist-get found :secret)))
+    (when found
+      (list host port (plist-get found :user)
+            (if (functionp secret) (funcall secret) secret)))))
+
+(defun smtpmail-auth--credentials-entry (host port)
+  "Return (USER PASSWORD SOURCE) of `smtpmail-auth-credentials', or nil.
+It is the entry for HOST and PORT that `smtpmail-smtp-user' admits; USER
+and PASSWORD are nil where the user is to be asked."
+  (let* ((file (smtpmail-services-given smtpmail-auth-credentials))
+         (entry
+          (if file
+              (smtpmail-auth--netrc-entry file host port)
+            (seq-find
+             (lambda (entry)
+               (and (smtpmail-services-same-server-p entry host port)
+                    (let ((user (smtpmail-services-given
+                                 (smtpmail-cred-user entry))))
+                      (or (null user) (smtpmail-auth--wanted-user-p user)))))
+             (and (listp smtpmail-auth-credentials)
+                  smtpmail-auth-credentials)))))
+    (when entry
+      (list (or (smtpmail-services-given (smtpmail-cred-user entry))
+                (smtpmail-services-given smtpmail-smtp-user))
+            (smtpmail-services-given (smtpmail-cred-passwd entry))
+            (format "entry for %s port %s in %s"
+                    host (smtpmail-services-port-key port)
+                    (or file "smtpmail-auth-credentials"))))))
+
+(defun smtpmail-auth--from-credentials (host port)
+  "Return the login for HOST and PORT of `smtpmail-auth-credentials', or nil.
+What the entry leaves out is asked for, once in a session."
+  (pcase-let ((`(,user ,password ,source)
+               (smtpmail-auth--credentials-entry host port))
+              (asked nil))
+    (when source
+      (cl-flet ((ask (what question)
+                  (unless (smtpmail-auth-can-prompt-p)
+                    (error "The %s has no %s, and nobody can be asked"
+                           source what))
+                  (setq asked t)
+                  (or (funcall question)
+                      (error "No %s given for the %s" what source))))
+        (unless user
+          (setq user
+                (funcall
+                 (or (smtpmail-auth--typed 'user host port nil)
+                     (smtpmail-auth--remember
+                      'user host port nil
+                      (smtpmail-auth--veil
+                       (ask "user name" (lambda ()
+                                          (smtpmail-auth--ask-user host)))))))))
+        (smtpmail-auth--make-login
+         :host host :port port :user user :source source :final t
+         :secret
+         (or (smtpmail-auth--typed 'secret host port user)
+             (and password (smtpmail-auth--veil password))
+             (smtpmail-auth--remember
+              'secret host port user
+              (ask "password"
+                   (lambda ()
+                     (smtpmail-auth--ask-secret
+                      (format "SMTP password for %s:%s: "
+                              (smtpmail-visible-text host)
+                              (smtpmail-services-port-key port)))))))
+         :asked asked)))))
+
+;;;; auth-source
+
+(defun smtpmail-auth--search (&rest spec)
+  "Return the first result of `auth-source-search' for SPEC, or nil.
+Unlike there, that nothing was found is not remembered: a line that the
+user adds to the file is found by the next mail."
+  (let ((auth-source-creation-prompts
+         '((user . "SMTP user name for %h: ")
+           (secret . "SMTP password for %u@%h: "))))
+    (or (car (apply #'auth-source-search spec))
+        (ignore (auth-source-forget spec)))))
+
+(defun smtpmail-auth--search-server (host port ask)
+  "Search auth-source for HOST and PORT; create what is missing if ASK.
+A line for port smtp is found for port 25 as well, and the like."
+  (let* ((others (smtpmail-services-other-port-keys port))
+         (spec (lambda (port create)
+                 (list :host host :port port :user smtpmail-smtp-user :max 1
+                       :require (and ask '(:user :secret))
+                       :create create))))
+    (or (apply #'smtpmail-auth--search
+               (funcall spec (smtpmail-services-port-key port)
+                        (and ask (null others))))
+        (and others
+             (apply #'smtpmail-auth--search (funcall spec others nil)))
+        (and ask others
+             (apply #'smtpmail-auth--search
+                    (funcall spec (smtpmail-services-port-key port) t))))))
+
+(defun smtpmail-auth--secret-of (found)
+  "Return the secret of FOUND, a result of auth-source, or nil.
+A line end that a program printed after a token does not belong to it."
+  (let* ((secret (plist-get found :secret))
+         (value (if (functionp secret) (funcall secret) secret)))
+    (and (stringp value)
+         (smtpmail-services-given (string-trim-right value "[\r\n]+")))))
+
+(defun smtpmail-auth--mechanism-list (value)
+  "Return VALUE of `:smtp-auth', a string or list, as symbols in lower case."
+  (mapcan (lambda (item)
+            (mapcar (lambda (name)
+                      (intern (smtpmail-services-ascii-downcase name)))
+                    (split-string (format "%s" item) "[ ,]+" t)))
+          (ensure-list value)))
+
+(defun smtpmail-auth--file-of (found host port)
+  "Return the netrc file that FOUND, for HOST and PORT, is a line of, or nil."
+  (seq-some
+   (lambda (source)
+     (let ((file (if (stringp source) source (plist-get source :source))))
+       (and (stringp file)
+            (file-regular-p file)
+            (not (string-match-p "\\.\\(plist\\|json\\)\\(\\.gpg\\)?\\'" file))
+            (ignore-errors
+              (auth-source-netrc-parse
+               :file file :max 1 :host host
+               :user (plist-get found :user)
+               :port (cons (smtpmail-services-port-key port)
+                           (smtpmail-services-other-port-keys port))))
+            file)))
+   (seq-filter (lambda (source) (or (stringp source) (keywordp (car-safe source))))
+               auth-sources)))
+
+(defun smtpmail-auth--from-auth-source (host port ask)
+  "Return the login for HOST and PORT that auth-source has, or nil.
+The user is asked for what it lacks if ASK, and for the password of a
+known user name always, if somebody is there."
+  (let* ((found (smtpmail-auth--search-server host port ask))
+         (user (smtpmail-services-given (plist-get found :user)))
+         (typed (and user (smtpmail-auth--typed 'secret host port user)))
+         (secret (and user (not typed) (smtpmail-auth--secret-of found))))
+    (when (and user (not typed) (not secret) (smtpmail-auth-can-prompt-p))
+      (setq found (smtpmail-auth--search
+                   :max 1 :host host :port (smtpmail-services-port-key port)
+                   :user user :require '(:user :secret) :create t)
+            secret (smtpmail-auth--secret-of found)))
+    (when (or typed secret)
+      (let* ((saver (plist-get found :save-function))
+             (file (and (not saver)
+                        (smtpmail-auth--file-of found host port))))
+        (smtpmail-auth--make-login
+         :host host :port port :user user
+         :secret (or typed (smtpmail-auth--veil secret))
+         :mechanisms (smtpmail-auth--mechanism-list
+                      (plist-get found :smtp-auth))
+         :source (cond ((or typed saver) "typed")
+                       (file (format "auth-source (%s line for %s@%s)"
+                                     (abbreviate-file-name file) user host))
+                       (t (format "auth-source (%s@%s)" user host)))
+         :save-function (and (not typed)
+                             (smtpmail-auth--veil-function saver))
+         :asked (and saver (not typed) t))))))
+
+;;;; The questions of a session
+
+(defun smtpmail-auth-lookup (host port ask &optional previous)
+  "Return the `smtpmail-auth-login' for HOST and PORT, or nil for none.
+HOST is a string; PORT is an integer, a string, or nil for smtp.
+
+An entry of `smtpmail-auth-credentials' comes first.  Then auth-source is
+searched; if ASK, or if `smtpmail-servers-requiring-authorization' matches
+HOST, the user is asked for what it lacks, if somebody is there.
+
+PREVIOUS is the login already used for this message, or nil.  If it is one
+for HOST and PORT, it is the result: the user answers a question once.
+
+Signal an error if an entry of `smtpmail-auth-credentials' matches but is
+incomplete and the user cannot be asked or gives no answer."
+  (if (and previous
+           (equal host (smtpmail-auth-login-host previous))
+           (equal (smtpmail-services-port port)
+                  (smtpmail-services-port (smtpmail-auth-login-port previous))))
+      previous
+    (or (smtpmail-auth--from-credentials host port)
+        (smtpmail-auth--from-auth-source
+         host port
+         (and (or ask
+                  (and smtpmail-servers-requiring-authorization
+                       (string-match-p smtpmail-servers-requiring-authorization
+                                       host)))
+              (smtpmail-auth-can-prompt-p))))))
+
+(defun smtpmail-auth-accepted (login)
+  "Note that the server accepted LOGIN: store it, if the user was asked.
+Whether, is up to `auth-source-save-behavior'.  Nothing is stored twice."
+  (let ((save (smtpmail-auth-login-save-function login)))
+    (when (and save (smtpmail-auth-login-asked login))
+      (setf (smtpmail-auth-login-save-function login) nil)
+      (let* ((done (or (get 'smtpmail-auth-accepted 'smtpmail-auth--saved)
+                       (put 'smtpmail-auth-accepted 'smtpmail-auth--saved
+                            (make-hash-table :test #'eq :weakness 'key))))
+             (function (symbol-function save)))
+        ;; auth-source hands out what was typed until it expires, each time
+        ;; with the function that would ask and store once more.
+        (unless (gethash function done)
+          (puthash function t done)
+          (funcall function))))))
+
+(defun smtpmail-auth-refused (login host port)
+  "Note that the server at HOST and PORT refused LOGIN: forget its password."
+  (dolist (key (cons (smtpmail-services-port-key port)
+                     (smtpmail-services-other-port-keys port)))
+    (auth-source-forget+ :host host :port key))
+  (when login
+    (smtpmail-auth--remember 'user host port nil nil)
+    (smtpmail-auth--remember 'secret host port (smtpmail-auth-login-user login)
+                             nil)))
+
+(defun smtpmail-auth-ask-again (login host port reply-text)
+  "Ask for another password for LOGIN at HOST and PORT; return the new login.
+REPLY-TEXT is the refusal in the words of the server.  The value is nil if
+nobody can be asked or the answer is empty.  The answer is remembered for
+the session, and goes before what auth-source has stored."
+  (when (smtpmail-auth-can-prompt-p)
+    (let* ((user (smtpmail-auth-login-user login))
+           (secret (smtpmail-auth--ask-secret
+                    (format "%s@%s: %s; password again: "
+                            (smtpmail-visible-text user)
+                            (smtpmail-visible-text host)
+                            (smtpmail-visible-text reply-text)))))
+      (when secret
+        (smtpmail-auth--remember 'secret host port user secret)
+        (let ((again (smtpmail-auth--copy-login login)))
+          (setf (smtpmail-auth-login-secret again) secret
+                (smtpmail-auth-login-save-function again) nil
+                (smtpmail-auth-login-source again) "typed"
+                (smtpmail-auth-login-asked again) t)
+          again)))))
+
+;;;; Mechanisms
+
+(defun smtpmail-auth-mechanisms (login offered)
+  "Return the mechanisms to try for LOGIN, symbols, the preferred one first.
+They are those of `:smtp-auth' or else `smtpmail-auth-supported' that are
+OFFERED by the server, a list of symbols or strings in any case.  LOGIN may
+be nil."
+  (let ((names (mapcar (lambda (name)
+                         (smtpmail-services-ascii-downcase (format "%s" name)))
+                       offered)))
+    ;; No symbol is made of a word of the server.
+    (seq-filter
+     (lambda (mechanism) (member (symbol-name mechanism) names))
+     (seq-uniq
+      (smtpmail-auth--mechanism-list
+       (or (and login (smtpmail-auth-login-mechanisms login))
+           smtpmail-auth-supported))))))
+
+(defun smtpmail-auth--blames-mechanism-p (refusal)
+  "Return non-nil if REFUSAL is about the mechanism, not about the password.
+RFC 4954 §4, §6: 504, 534, 538, and 5.5.4."
+  (string-match-p "\\`\\(?:504\\|53[48]\\|[0-9]\\{3\\}[ -]5\\.5\\.4\\)"
+                  refusal))
+
+(defun smtpmail-try-auth-methods (process supported-extensions host port
+                                          &optional ask-for-password)
+  "Authenticate over PROCESS at HOST and PORT; return the mechanism used.
+SUPPORTED-EXTENSIONS is an alist in which `auth' has the mechanisms that
+the server offers.  With ASK-FOR-PASSWORD, ask for a missing login.
+Without login, the value is the mechanism that would be tried.  Throw the
+error text to `done' if the server refuses."
+  (let* ((login (smtpmail-auth-lookup host port ask-for-password))
+         (mechanisms (smtpmail-auth-mechanisms
+                      login (cdr-safe (assoc 'auth supported-extensions))))
+         (mechanism (car mechanisms))
+         (refusal nil))
+    (when login
+      (unless mechanisms
+        (when (smtpmail-auth-login-final login)
+          (throw 'done (format "%s offers no way to authenticate for the %s"
+                               host (smtpmail-auth-login-source login)))))
+      (while mechanisms
+        (setq mechanism (pop mechanisms)
+              refusal
+              (catch 'done
+                (smtpmail-try-auth-method
+                 process mechanism (smtpmail-auth-login-user login)
+                 (funcall (smtpmail-auth-login-secret login)))
+                nil))
+        ;; Another mechanism with a wrong password is one step to a lock-out.
+        (unless (and refusal (smtpmail-auth--blames-mechanism-p refusal))
+          (setq mechanisms nil)))
+      (when refusal
+        (unless (smtpmail-auth--blames-mechanism-p refusal)
+          (smtpmail-auth-refused login host port))
+        (throw 'done refusal))
+      (when mechanism
+        (smtpmail-auth-accepted login)))
+    mechanism))
+
+;;;; Client certificates
+
+(defun smtpmail-auth--starttls-entries ()
+  "Return `smtpmail-starttls-credentials' as a list of entries.
+smtpmail-multi sets it to the four elements of a single one."
+  (cond ((stringp (car-safe smtpmail-starttls-credentials))
+         (list smtpmail-starttls-credentials))
+        ((listp smtpmail-starttls-credentials)
+         smtpmail-starttls-credentials)))
+
+(defun smtpmail-auth-starttls-required-p (host port)
+  "Return non-nil if `smtpmail-starttls-credentials' names HOST and PORT."
+  (and (smtpmail-find-credentials (smtpmail-auth--starttls-entries) host port)
+       t))
+
+(defun smtpmail-auth--key-pair (key certificate source)
+  "Return (KEY . CERTIFICATE), absolute file names, if both can be read.
+SOURCE says where they are named, for a warning if they cannot."
+  (when (and (smtpmail-services-given key) (smtpmail-services-given certificate))
+    (let ((pair (cons (expand-file-name key) (expand-file-name certificate))))
+      (if (and (file-readable-p (car pair)) (file-readable-p (cdr pair)))
+          pair
+        (display-warning
+         'smtpmail
+         (format "Client certificate not used: cannot read %s (%s)"
+                 (if (file-readable-p (car pair)) (cdr pair) (car pair))
+                 source))
+        nil))))
+
+(defun smtpmail-auth-client-certificate (host port)
+  "Return (KEY . CERTIFICATE), file names, to present to HOST at PORT, or nil.
+They come from `smtpmail-starttls-credentials' or from the keys `:key' and
+`:cert' of auth-source."
+  (or (seq-some
+       (lambda (entry)
+         (and (smtpmail-services-same-server-p entry host port)
+              (smtpmail-auth--key-pair
+               (smtpmail-cred-key entry) (smtpmail-cred-cert entry)
+               "smtpmail-starttls-credentials")))
+       (smtpmail-auth--starttls-entries))
+      (let ((found (smtpmail-auth--search
+                    :max 1 :host host :port (smtpmail-services-port-key port))))
+        (smtpmail-auth--key-pair (plist-get found :key) (plist-get found :cert)
+                                 "auth-source"))))
+
+(provide 'smtpmail-auth)
+
+;;; smtpmail-auth.el ends here
