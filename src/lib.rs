@@ -11,8 +11,10 @@
 
 #![deny(missing_docs)]
 #![warn(rust_2018_idioms)]
+#![deny(unsafe_code)]
 
 pub mod delivery;
+mod exports;
 pub mod net;
 pub mod outbox;
 pub mod smtp;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use super::mailbox::{
     Answer, Event, Mailbox, Question, QuestionId, RecipientReport, Report, Verdict,
 };
-use super::request::Request;
+use super::request::{Content, Request};
 use super::session::{Happening, Session};
 use crate::net::signal::Signal;
 use crate::smtp::capabilities::Capabilities;
-use crate::smtp::content::{Facts, survey};
+use crate::smtp::content::survey;
 use crate::smtp::dialogue::{
     self, CredentialsReason, Input, LoginAnswer, Message, Outcome, Plan, RecipientVerdict,
     RefusedRecipients,
@@ -22,25 +22,37 @@ use crate::smtp::failure::{Failure, FailureKind, Phase};
 const MAX_PAUSE: u64 = 30;
 
 /// Deliver `request` and post how it went, whatever happens.
-pub(super) fn run(request: Request, mailbox: &Mailbox) {
-    let work = AssertUnwindSafe(|| {
-        Courier::new(&request, mailbox).and_then(|mut courier| Ok(courier.deliver()))
+pub(super) fn run(mut request: Request, mailbox: &Mailbox) {
+    let work = AssertUnwindSafe(|| match content(&mut request) {
+        Ok(content) => Courier::new(&request, &content, mailbox).deliver(),
+        Err(failure) => failure.into(),
     });
-    let report = match catch_unwind(work) {
-        Ok(Ok(report)) => report,
-        Ok(Err(failure)) => failure.into(),
-        Err(_) => Report::from(Failure::new(
-            FailureKind::Protocol,
-            Phase::Idle,
-            "internal error; please report it (the trace may say more)",
-        )),
-    };
+    let report = catch_unwind(work).unwrap_or_else(|_| {
+        let text = "internal error; please report it";
+        Failure::new(FailureKind::Protocol, Phase::Idle, text).into()
+    });
     mailbox.post(Event::Finished(report));
+}
+
+/// The text of the message and its facts.
+fn content(request: &mut Request) -> Result<Content, Failure> {
+    let unsendable = |text| Failure::new(FailureKind::Content, Phase::Mail, text);
+    let text = request
+        .text
+        .take()
+        .map_err(|error| unsendable(format!("the text of the message cannot be read: {error}")))?;
+    let facts = survey(&text);
+    match facts.first_nul {
+        Some(offset) => Err(unsendable(format!(
+            "the message contains a NUL character (octet {offset}), which no server has to take"
+        ))),
+        None => Ok(Content { text, facts }),
+    }
 }
 
 struct Courier<'a> {
     request: &'a Request,
-    facts: Facts,
+    content: &'a Content,
     mailbox: &'a Mailbox,
     /// As in the request, with what was learnt from answers.
     plan: Plan,
@@ -86,14 +98,7 @@ enum Kind {
 }
 
 impl<'a> Courier<'a> {
-    fn new(request: &'a Request, mailbox: &'a Mailbox) -> Result<Self, Failure> {
-        let facts = survey(&request.text);
-        if let Some(offset) = facts.first_nul {
-            let text = format!(
-                "the message contains a NUL character (octet {offset}), which no server has to take"
-            );
-            return Err(Failure::new(FailureKind::Content, Phase::Mail, text));
-        }
+    fn new(request: &'a Request, content: &'a Content, mailbox: &'a Mailbox) -> Self {
         let recipients = request.envelope.recipients.iter().map(|mailbox| Recipient {
             report: RecipientReport {
                 address: mailbox.to_string(),
@@ -102,9 +107,9 @@ impl<'a> Courier<'a> {
             },
             waiting: true,
         });
-        Ok(Self {
+        Self {
             request,
-            facts,
+            content,
             mailbox,
             plan: request.plan.clone(),
             recipients: recipients.collect(),
@@ -114,7 +119,7 @@ impl<'a> Courier<'a> {
             texts_refused: 0,
             demanded: false,
             logged_in: false,
-        })
+        }
     }
 
     fn deliver(&mut self) -> Report {
@@ -169,12 +174,11 @@ impl<'a> Courier<'a> {
 
     /// One connection from its beginning to its end.
     fn connection(&mut self) -> End {
-        let facts = self.facts.clone();
-        let mut session = match Session::open(self.request, &facts, self.plan.clone(), self.mailbox)
-        {
-            Ok(session) => session,
-            Err(failure) => return End::Over(Verdict::Failed(failure)),
-        };
+        let mut session =
+            match Session::open(self.request, self.content, self.plan.clone(), self.mailbox) {
+                Ok(session) => session,
+                Err(failure) => return End::Over(Verdict::Failed(failure)),
+            };
         let mut open: Option<Open> = None;
         let mut batch = Vec::new();
         loop {
@@ -271,8 +275,8 @@ impl<'a> Courier<'a> {
                 .iter()
                 .map(|index| envelope.recipients[*index].clone())
                 .collect(),
-            octets: self.facts.wire_len,
-            eight_bit: self.facts.eight_bit,
+            octets: self.content.facts.wire_len,
+            eight_bit: self.content.facts.eight_bit,
         }
     }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub use self::limits::TimeLimits;
 use self::mailbox::Mailbox;
 pub use self::mailbox::{Answer, Event, Question, QuestionId, RecipientReport, Report, Verdict};
-pub use self::request::{Envelope, Request, TlsFiles};
+pub use self::request::{Envelope, Request, Text, TlsFiles};
 use crate::net::threads;
 use crate::smtp::failure::Failure;
 
@@ -42,6 +42,16 @@ impl Delivery {
         let mailbox = Arc::new(Mailbox::new(bell)?);
         let inside = mailbox.clone();
         threads::spawn("smtpmail-courier", move || courier::run(request, &inside))?;
+        Ok(Self { mailbox })
+    }
+
+    /// A delivery that is over before it began.
+    ///
+    /// # Errors
+    /// The system has no descriptor left.
+    pub fn ended(report: Report, bell: Bell) -> io::Result<Self> {
+        let mailbox = Arc::new(Mailbox::new(bell)?);
+        mailbox.post(Event::Finished(report));
         Ok(Self { mailbox })
     }
 

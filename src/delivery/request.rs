@@ -1,10 +1,13 @@
 //! What is to be delivered, where and how: frozen when the delivery begins.
 
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::path::PathBuf;
 
 use super::TimeLimits;
 use crate::net::tls::{ClientFiles, TlsSettings};
 use crate::smtp::address::{Mailbox, ReversePath};
+use crate::smtp::content::Facts;
 use crate::smtp::dialogue::Plan;
 
 /// Sender and recipients as SMTP knows them.
@@ -30,13 +33,50 @@ pub struct Request {
     /// From whom, to whom.
     pub envelope: Envelope,
     /// The message with any line ends; without Bcc.
-    pub text: Vec<u8>,
+    pub text: Text,
     /// Times that a message is tried while the server says 4yz; at least 1.
     pub attempts: u32,
     /// How long to wait for anything.
     pub limits: TimeLimits,
     /// Octets of the text that the trace shows.
     pub traced_octets: usize,
+}
+
+/// Where a message's text is.
+#[derive(Debug)]
+pub enum Text {
+    /// In memory.
+    Bytes(Vec<u8>),
+    /// In a file, from its beginning; read by the courier.
+    File(File),
+}
+
+impl Text {
+    /// The text itself, read where it must be.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn take(&mut self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Bytes(bytes) => Ok(std::mem::take(bytes)),
+            Self::File(file) => {
+                let mut bytes =
+                    Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
+                file.rewind()?;
+                file.read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
+        }
+    }
+}
+
+/// A message's text in memory, and what had to be learnt of it.
+#[derive(Debug)]
+pub(super) struct Content {
+    /// The text, with any line ends.
+    pub text: Vec<u8>,
+    /// Its length on the wire and the like.
+    pub facts: Facts,
 }
 
 /// The files that TLS needs.

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::TimeLimits;
 use super::mailbox::{Event, Mailbox};
-use super::request::Request;
+use super::request::{Content, Request};
 use super::trace::Trace;
 use crate::net::connect::connect;
 use crate::net::resolve::resolve;
 use crate::net::signal::{Signal, Waited};
 use crate::net::tls::{TlsFacts, TlsSettings};
 use crate::net::wire::Wire;
-use crate::smtp::content::{Encoder, Facts, Framing};
+use crate::smtp::content::{Encoder, Framing};
 use crate::smtp::dialogue::{Dialogue, Input, Outcome, Output, Plan, Question, Security, Verdict};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 use crate::smtp::reply::ReplyReader;
@@ -50,7 +50,7 @@ struct Sending {
 
 pub(super) struct Session<'a> {
     request: &'a Request,
-    facts: &'a Facts,
+    content: &'a Content,
     mailbox: &'a Mailbox,
     trace: Trace,
     wire: Wire,
@@ -75,7 +75,7 @@ impl<'a> Session<'a> {
     /// `Resolve`, `Connect`, `Timeout`, `Cancelled`, `Tls` or `Certificate`.
     pub fn open(
         request: &'a Request,
-        facts: &'a Facts,
+        content: &'a Content,
         plan: Plan,
         mailbox: &'a Mailbox,
     ) -> Result<Self, Failure> {
@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
         let implicit = plan.security == Security::Implicit;
         let mut session = Self {
             request,
-            facts,
+            content,
             mailbox,
             trace,
             wire,
@@ -201,8 +201,12 @@ impl<'a> Session<'a> {
                 }
                 Output::SendText(_) => {
                     let shown = self.request.traced_octets;
-                    self.trace
-                        .text(self.mailbox, &self.request.text, self.facts.wire_len, shown);
+                    self.trace.text(
+                        self.mailbox,
+                        &self.content.text,
+                        self.content.facts.wire_len,
+                        shown,
+                    );
                     self.sending = Some(Sending {
                         encoder: Encoder::new(Framing::Data),
                         encoded_all: false,
@@ -281,7 +285,7 @@ impl<'a> Session<'a> {
         }
         sending.encoded_all = sending
             .encoder
-            .fill(&self.request.text, &mut self.outgoing, BLOCK);
+            .fill(&self.content.text, &mut self.outgoing, BLOCK);
         if sending.encoded_all && !self.mailbox.pass_point_of_no_return() {
             // Stopped: not even the beginning of the last block goes out.
             self.outgoing.clear();
@@ -356,7 +360,7 @@ impl<'a> Session<'a> {
             if sending.reported.elapsed() >= PROGRESS_INTERVAL {
                 sending.reported = Instant::now();
                 self.mailbox
-                    .post(Event::Progress(sending.octets, self.facts.wire_len));
+                    .post(Event::Progress(sending.octets, self.content.facts.wire_len));
             }
         }
     }

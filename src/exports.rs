@@ -1,0 +1,151 @@
+//! FLOOR 4: what Lisp can call. Only this floor knows Emacs.
+//!
+//! A plist becomes a [`Request`](crate::delivery::Request), an event becomes a
+//! plist; no function blocks or calls back into Lisp beyond making lists. They
+//! signal only for misuse by our own Lisp: all that a server, a network, a file
+//! or a message can cause comes back as an event.
+
+mod event;
+mod lisp;
+mod request;
+
+use std::fs::File;
+use std::sync::Mutex;
+
+use emacs::{Env, IntoLisp, Result, Transfer, Value, defun};
+
+use self::lisp::Plist;
+use crate::delivery::{Answer, Delivery, Report};
+
+emacs::plugin_is_GPL_compatible!();
+
+#[emacs::module(
+    name = "smtpmail-core",
+    defun_prefix = "smtpmail-module-",
+    mod_in_name = false
+)]
+fn init(_env: &Env) -> Result<()> {
+    quiet_panics();
+    Ok(())
+}
+
+/// A panic is told where it is caught; nothing may write to the terminal that
+/// Emacs draws on.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|_| {}));
+}
+
+/// Return the version of this module, a string.
+#[defun]
+fn version(_env: &Env) -> Result<&'static str> {
+    Ok(env!("CARGO_PKG_VERSION"))
+}
+
+/// The text of a large message on its way from Emacs: a file in memory that
+/// `write-region` can write to.
+struct Content(Mutex<Option<File>>);
+
+impl Transfer for Content {}
+
+impl Transfer for Delivery {}
+
+/// Return an object that takes a message's text, or nil where there is none.
+///
+/// Write the text to the file that `smtpmail-module--content-path' names, then
+/// give the object to `smtpmail-module--open' as :content.
+#[defun]
+fn content(env: &Env) -> Result<Value<'_>> {
+    match content_file() {
+        Some(file) => Box::new(Content(Mutex::new(Some(file)))).into_lisp(env),
+        None => ().into_lisp(env),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn content_file() -> Option<File> {
+    use rustix::fs::{MemfdFlags, memfd_create};
+    memfd_create("smtpmail", MemfdFlags::CLOEXEC)
+        .ok()
+        .map(File::from)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn content_file() -> Option<File> {
+    None
+}
+
+/// Return the name of the file to which the text of CONTENT is to be written.
+#[defun]
+fn content_path(content: &Content) -> Result<String> {
+    use std::os::fd::AsRawFd;
+    let file = content
+        .0
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    match &*file {
+        Some(file) => Ok(format!("/proc/self/fd/{}", file.as_raw_fd())),
+        None => Err(emacs::Error::msg("the content was handed over already")),
+    }
+}
+
+/// Start to deliver what the plist REQUEST says; return a delivery.
+///
+/// The pipe process PIPE gets output whenever events wait for
+/// `smtpmail-module--events'.
+///
+/// REQUEST has the keys :host, :port, :security (implicit, never, opportunistic
+/// or required), :ehlo-name, :sender, :recipients (a list), :text (a string) or
+/// :content, :login-required, :clear-login, :verb, :refused-recipients (abort,
+/// ask or send-rest), :trust-files, :client-key, :client-certificate, :attempts,
+/// :connect-timeout, :timeout (seconds) and :traced-octets.
+#[defun]
+fn open<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'e>> {
+    let channel = env.open_channel(pipe)?;
+    lisp::close_on_exec(&channel);
+    let bell = Box::new(lisp::bell(channel));
+    let delivery = match request::parse(Plist::new(request))? {
+        Ok(request) => Delivery::open(request, bell),
+        Err(failure) => Delivery::ended(Report::from(failure), bell),
+    };
+    Box::new(delivery?).into_lisp(env)
+}
+
+/// Return the events of DELIVERY since the last call: a list of (TYPE . PLIST).
+#[defun]
+fn events<'e>(env: &'e Env, delivery: &Delivery) -> Result<Value<'e>> {
+    let events: Vec<_> = delivery
+        .events()
+        .into_iter()
+        .map(|e| event::to_lisp(env, e))
+        .collect::<Result<_>>()?;
+    lisp::list(env, &events)
+}
+
+/// Answer question ID of DELIVERY with credentials: the plist LOGIN or nil.
+///
+/// LOGIN has the keys :user, :secret (a unibyte string), :mechanisms (a list of
+/// strings, best first) and :required.
+#[defun]
+fn login<'e>(delivery: &Delivery, id: u64, login: Value<'e>) -> Result<()> {
+    let login = match login.is_not_nil() {
+        true => Some(request::login(Plist::new(login))?),
+        false => None,
+    };
+    delivery.answer(id, Answer::Login(login));
+    Ok(())
+}
+
+/// Answer question ID of DELIVERY with yes if YES is non-nil, else with no.
+#[defun]
+fn answer<'e>(delivery: &Delivery, id: u64, yes: Value<'e>) -> Result<()> {
+    delivery.answer(id, Answer::Yes(yes.is_not_nil()));
+    Ok(())
+}
+
+/// Stop DELIVERY at once and wait for nothing.
+///
+/// Return non-nil if the server may have taken the message.
+#[defun]
+fn cancel<'e>(env: &'e Env, delivery: &Delivery) -> Result<Value<'e>> {
+    delivery.cancel().into_lisp(env)
+}

@@ -1,0 +1,152 @@
+//! Events to lists of the form (TYPE . PLIST).
+
+use emacs::{Env, IntoLisp, Result, Value};
+
+use super::lisp::{list, plist};
+use crate::delivery::{Event, Question, RecipientReport, Report, Verdict};
+use crate::net::tls::TlsFacts;
+use crate::smtp::failure::{Failure, FailureKind};
+
+/// One event for Lisp.
+pub(super) fn to_lisp(env: &Env, event: Event) -> Result<Value<'_>> {
+    let int = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).into_lisp(env);
+    let (name, pairs) = match event {
+        Event::Connected(address) => ("connected", vec![(":address", address.into_lisp(env)?)]),
+        Event::Finished(report) => ("finished", report_pairs(env, report)?),
+        Event::LoggedIn => ("logged-in", vec![]),
+        Event::Phase(phase) => ("phase", vec![(":phase", env.intern(phase.name())?)]),
+        Event::Progress(octets, of) => (
+            "progress",
+            vec![(":octets", int(octets)?), (":of", int(of)?)],
+        ),
+        Event::Question(id, question) => {
+            let (kind, mut pairs) = question_pairs(env, question)?;
+            pairs.push((":id", int(id)?));
+            pairs.push((":kind", env.intern(kind)?));
+            ("question", pairs)
+        }
+        Event::Retry(why, seconds) => (
+            "retry",
+            vec![
+                (":failure", failure(env, &why)?),
+                (":seconds", int(seconds)?),
+            ],
+        ),
+        Event::Secured(facts) => ("secured", secured_pairs(env, facts)?),
+        Event::Trace(text) => ("trace", vec![(":text", text.into_lisp(env)?)]),
+    };
+    env.cons(env.intern(name)?, plist(env, &pairs)?)
+}
+
+type Pairs<'e> = Vec<super::lisp::Pair<'e>>;
+
+fn question_pairs(env: &Env, question: Question) -> Result<(&'static str, Pairs<'_>)> {
+    Ok(match question {
+        Question::Credentials {
+            offered,
+            refused,
+            demanded,
+            protected,
+        } => (
+            "credentials",
+            vec![
+                (":offered", strings(env, &offered)?),
+                (":refused", optional_failure(env, refused.as_ref())?),
+                (":demanded", optional_failure(env, demanded.as_ref())?),
+                (":protected", protected.into_lisp(env)?),
+            ],
+        ),
+        Question::ClearLogin => ("clear-login", vec![]),
+        Question::RefusedRecipients(reports) => (
+            "refused-recipients",
+            vec![(":recipients", recipients(env, &reports)?)],
+        ),
+    })
+}
+
+fn report_pairs(env: &Env, report: Report) -> Result<Pairs<'_>> {
+    let (verdict, key, value) = match report.verdict {
+        Verdict::Accepted(words) => ("accepted", ":text", words.into_lisp(env)?),
+        Verdict::Failed(why) => ("failed", ":failure", failure(env, &why)?),
+        Verdict::Unknown(why) => ("unknown", ":failure", failure(env, &why)?),
+    };
+    Ok(vec![
+        (":verdict", env.intern(verdict)?),
+        (key, value),
+        (":recipients", recipients(env, &report.recipients)?),
+        (":logged-in", report.logged_in.into_lisp(env)?),
+    ])
+}
+
+fn secured_pairs(env: &Env, facts: TlsFacts) -> Result<Pairs<'_>> {
+    Ok(vec![
+        (":version", facts.version.into_lisp(env)?),
+        (":cipher", facts.cipher.into_lisp(env)?),
+    ])
+}
+
+fn recipients<'e>(env: &'e Env, reports: &[RecipientReport]) -> Result<Value<'e>> {
+    let values = reports.iter().map(|report| {
+        plist(
+            env,
+            &[
+                (":address", report.address.as_str().into_lisp(env)?),
+                (":accepted", report.accepted.into_lisp(env)?),
+                (":failure", optional_failure(env, report.failure.as_ref())?),
+            ],
+        )
+    });
+    list(env, &values.collect::<Result<Vec<_>>>()?)
+}
+
+fn strings<'e>(env: &'e Env, strings: &[String]) -> Result<Value<'e>> {
+    let values: Vec<_> = strings
+        .iter()
+        .map(|text| text.into_lisp(env))
+        .collect::<Result<_>>()?;
+    list(env, &values)
+}
+
+fn optional_failure<'e>(env: &'e Env, why: Option<&Failure>) -> Result<Value<'e>> {
+    match why {
+        Some(why) => failure(env, why),
+        None => ().into_lisp(env),
+    }
+}
+
+/// A failure as (:kind SYMBOL :phase SYMBOL :code N :status "5.1.1" :recipient
+/// ADDRESS :text TEXT).
+fn failure<'e>(env: &'e Env, why: &Failure) -> Result<Value<'e>> {
+    plist(
+        env,
+        &[
+            (":kind", env.intern(kind_name(why.kind))?),
+            (":phase", env.intern(why.phase.name())?),
+            (":code", why.code.map(i64::from).into_lisp(env)?),
+            (
+                ":status",
+                why.status.map(|status| status.to_string()).into_lisp(env)?,
+            ),
+            (":recipient", why.recipient.clone().into_lisp(env)?),
+            (":text", why.text.as_str().into_lisp(env)?),
+        ],
+    )
+}
+
+fn kind_name(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Authentication => "authentication",
+        FailureKind::Cancelled => "cancelled",
+        FailureKind::Certificate => "certificate",
+        FailureKind::Closed => "closed",
+        FailureKind::Connect => "connect",
+        FailureKind::Content => "content",
+        FailureKind::Insecure => "insecure",
+        FailureKind::Protocol => "protocol",
+        FailureKind::Refused => "refused",
+        FailureKind::Resolve => "resolve",
+        FailureKind::Timeout => "timeout",
+        FailureKind::Tls => "tls",
+        FailureKind::Transient => "transient",
+    }
+}
