@@ -111,24 +111,32 @@ that it looks like a part of a display name."
          (_ (skip-chars-forward "^][()<>,;:\\\\\" \t\n")))
        (cons (buffer-substring-no-properties start (point)) name-p)))))
 
-(defun smtpmail-address--add-word (word adjacent words)
-  "Return WORDS, a reversed list, with WORD added.
+(defun smtpmail-address--add-word (token adjacent words)
+  "Return WORDS, a reversed list, with the word TOKEN added.
 It is joined to the last one if it is ADJACENT to it or if one of them
-has its dot or at sign there (RFC 5322 §4.4 allows space around these)."
-  (let ((last (caar words)))
+has its dot or at sign there (RFC 5322 §4.4 allows space around these).
+An element of WORDS is (NAME-P . PIECES), PIECES being reversed."
+  (let* ((text (car token))
+         (last (cadar words)))
     (if (and last
              (or adjacent
                  (memq (aref last (1- (length last))) '(?. ?@))
-                 (memq (aref (car word) 0) '(?. ?@))))
-        (cons (cons (concat last (car word))
-                    (and (cdar words) (cdr word)))
-              (cdr words))
-      (cons word words))))
+                 (memq (aref text 0) '(?. ?@))))
+        (progn
+          (push text (cdar words))
+          (unless (cdr token) (setcar (car words) nil))
+          words)
+      (cons (list (cdr token) text) words))))
+
+(defun smtpmail-address--word-text (word)
+  "Return the text of WORD, an element of a list of words."
+  (apply #'concat (reverse (cdr word))))
 
 (defun smtpmail-address--read-angle ()
   "Read what follows a \"<\" at point, up to its \">\".
 Return the addr-spec without its route, or nil for \"<>\"."
   (let ((words nil)
+        (route-p nil)
         (done nil)
         (before nil))
     (while (not (or done
@@ -141,27 +149,28 @@ Return the addr-spec without its route, or nil for \"<>\"."
           (?> (setq done t))
           ;; RFC 5322 §4.4: the route is to be ignored.
           ((or ?: ?<) (setq words nil))
-          (?, (unless (or (null words)
-                          (eq (aref (caar (last words)) 0) ?@))
+          (?, (unless (or (null words) route-p)
                 ;; Nobody closed it: give the comma back.
                 (backward-char)
                 (setq done t)))
           (?\; nil)
-          (_ (setq words (smtpmail-address--add-word
+          (_ (unless words
+               (setq route-p (eq (aref (car token) 0) ?@)))
+             (setq words (smtpmail-address--add-word
                           token adjacent words))))))
-    (and words (mapconcat #'car (nreverse words) " "))))
+    (and words
+         (mapconcat #'smtpmail-address--word-text (nreverse words) " "))))
 
 (defun smtpmail-address--of-words (words after-angle)
   "Return the addresses, last first, in WORDS, the last word first.
 Without an address in angles each word is one, as local mailers have it,
 but a quoted string or an encoded word then is a name.  AFTER-ANGLE says
 that the mailbox has its address already: only what has an at sign counts."
-  (let ((rest (seq-remove (lambda (word)
-                            (if after-angle
-                                (not (string-search "@" (car word)))
-                              (cdr word)))
-                          words)))
-    (mapcar #'car (if (or rest after-angle) rest words))))
+  (let ((texts (mapcar #'smtpmail-address--word-text words)))
+    (if after-angle
+        (seq-filter (lambda (text) (string-search "@" text)) texts)
+      (or (mapcar #'smtpmail-address--word-text (seq-remove #'car words))
+          texts))))
 
 (defun smtpmail-address--read-mailbox ()
   "Read the mailbox at point, or a group's name, with its delimiter.
