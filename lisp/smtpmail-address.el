@@ -56,7 +56,7 @@ The addr-spec is group 1 (bare) or 2 (after a display name).")
 They are then words.  Remembering them keeps the scan linear.")
 
 (defun smtpmail-address--skip-balanced (open)
-  "Move over the comment or quoted string that starts at point with OPEN.
+  "Move over the comment or quoted string at point, which is at OPEN.
 Return non-nil if it is closed; otherwise do not move."
   (unless (memq open smtpmail-address--unclosed)
     (let ((start (point))
