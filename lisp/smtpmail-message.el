@@ -605,19 +605,23 @@ stands, be it /proc/self/fd/N: no handler, lock, backup, annotation or
 question, and no sync, which is the module's to do.  Signal `file-error'
 if it cannot be written."
   (with-current-buffer buffer
-    (let ((coding-system-for-write
-           (if (or (not enable-multibyte-characters)
-                   (smtpmail-message--ascii-p (point-min) (point-max)))
-               'no-conversion
-             (smtpmail-message--lf-coding coding)))
-          (coding-system-require-warning nil)
-          (file-name-handler-alist nil)
-          (create-lockfiles nil)
-          (write-region-annotate-functions nil)
-          (write-region-post-annotation-function nil)
-          (buffer-file-format nil)
-          (write-region-inhibit-fsync t))
-      (write-region (point-min) (point-max) path nil 'quiet))))
+    (let* ((verbatim (or (not enable-multibyte-characters)
+                         (smtpmail-message--ascii-p (point-min) (point-max))))
+           (lf-coding (smtpmail-message--lf-coding coding))
+           ;; `write-region' leaves out the last escape sequence of these.
+           (string (and (not verbatim)
+                        (eq (coding-system-type lf-coding) 'iso-2022)
+                        (smtpmail-message-encode buffer coding)))
+           (coding-system-for-write
+            (if (or verbatim string) 'no-conversion lf-coding))
+           (coding-system-require-warning nil)
+           (file-name-handler-alist nil)
+           (create-lockfiles nil)
+           (write-region-annotate-functions nil)
+           (write-region-post-annotation-function nil)
+           (buffer-file-format nil)
+           (write-region-inhibit-fsync t))
+      (write-region (or string (point-min)) (point-max) path nil 'quiet))))
 
 ;;; What init files of old call
 
