@@ -33,23 +33,18 @@
 ;;; Code:
 
 (require 'cl-lib)
-(require 'mail-utils)
 (require 'sendmail)
 (require 'smtpmail-address)
+(require 'smtpmail-header)
 
-(autoload 'message-make-date "message")
-(autoload 'message-make-message-id "message")
-(autoload 'expand-mail-aliases "mailalias")
-(autoload 'puny-encode-domain "puny")
+(eval-when-compile (require 'subr-x))
 
 ;; Owned by smtpmail.el, which requires this file.
 (defvar smtpmail-code-conv-from)
 (defvar smtpmail-local-domain)
 (defvar smtpmail-sendto-domain)
 
-(defvar mail-aliases)
 (defvar mail-mailer-swallows-blank-line)
-(defvar mail-personal-alias-file)
 
 ;;; What comes out
 
@@ -77,10 +72,6 @@ Sending does not set it: a variable of smtpmail must print and read back.")
   "Size in characters from which a text goes to the module by a file.
 Measured: below it one string costs less than `write-region' does.")
 
-(defconst smtpmail-message--stray-line-reach (* 64 1024)
-  "How far behind a stray line in a header its separator is looked for.
-No header with a mistake in it is longer, and a text may be of any size.")
-
 (defun smtpmail-message-discard (message)
   "Kill the buffers of MESSAGE, a `smtpmail-message'."
   (mapc #'smtpmail-message--kill
@@ -94,101 +85,6 @@ No header with a mistake in it is longer, and a text may be of any size.")
   (when (buffer-live-p buffer)
     (let ((kill-buffer-query-functions nil))
       (kill-buffer buffer))))
-
-;;; Where the header ends
-
-(defun smtpmail-message--split ()
-  "Return (HEADER-END . TEXT-START) of the mail in the current buffer.
-TEXT-START is nil if the mail is all header.  The header ends at the
-line `mail-header-separator', even if blank lines or one kind of stray
-lines come before it; without one, at the first line that is not of a
-header."
-  (save-excursion
-    (save-restriction
-      (goto-char (point-min))
-      (let ((separator (and (> (length mail-header-separator) 0)
-                            (concat (regexp-quote mail-header-separator)
-                                    "\\(?:\r?\n\\|\\'\\)")))
-            (blank nil)
-            (stray nil)
-            (split nil))
-        (while (not split)
-          (cond
-           ((and separator (looking-at separator))
-            (setq split (cons (point) (match-end 0))))
-           ((and (or (eobp)
-                     ;; Both kinds: this is the text of a mail without a
-                     ;; separator, which may quote one.
-                     (and blank stray)
-                     (and (not separator) (or blank stray)))
-                 (or blank stray))
-            (setq split (if (and blank (or (not stray) (< blank stray)))
-                            (cons blank (progn (goto-char blank)
-                                               (forward-line 1)
-                                               (point)))
-                          (cons stray stray))))
-           ((eobp) (setq split (cons (point) nil)))
-           ((looking-at "[ \t]\\|[^: \t\n]+[ \t]*:")
-            (forward-line 1))
-           (t
-            (unless (or blank stray)
-              (narrow-to-region (point-min)
-                                (min (point-max)
-                                     (+ (point)
-                                        smtpmail-message--stray-line-reach))))
-            (if (looking-at "\r?$")
-                (setq blank (or blank (point)))
-              (setq stray (or stray (point))))
-            (unless (and blank stray)
-              (forward-line 1)))))
-        split))))
-
-;;; Fields of a header
-
-(defun smtpmail-message--map-fields (names end function)
-  "Call FUNCTION on each field before END whose name matches NAMES.
-It gets the name as written, with the buffer narrowed to the value and
-its final newline.  If it returns `delete', the field is deleted."
-  (let ((case-fold-search t)
-        (regexp (concat "^\\(" names "\\)[ \t]*:[ \t]*"))
-        (end (copy-marker end)))
-    (save-excursion
-      (goto-char (point-min))
-      (while (re-search-forward regexp end t)
-        (let ((start (match-beginning 0))
-              (value (point))
-              (name (match-string-no-properties 1)))
-          (forward-line 1)
-          (while (and (< (point) end) (looking-at "[ \t]"))
-            (forward-line 1))
-          (when (eq 'delete
-                    (save-excursion
-                      (save-restriction
-                        (narrow-to-region value (point))
-                        (funcall function name))))
-            (delete-region start (point))))))
-    (set-marker end nil)))
-
-(defun smtpmail-message--fields (names &optional delete)
-  "Return the fields whose name matches NAMES, as a list (NAME . VALUE).
-The current buffer is a header.  VALUE may be folded.  DELETE non-nil
-means to delete them."
-  (let ((fields nil))
-    (smtpmail-message--map-fields
-     names (point-max)
-     (lambda (name)
-       (push (cons name (replace-regexp-in-string
-                         "[ \t\r\n]+\\'" ""
-                         (buffer-substring-no-properties
-                          (point-min) (point-max))))
-             fields)
-       (and delete 'delete)))
-    (nreverse fields)))
-
-(defun smtpmail-message--field (name)
-  "Return the unfolded value of the first field NAME, or nil."
-  (when-let ((field (car (smtpmail-message--fields name))))
-    (replace-regexp-in-string "\r?\n[ \t]*" " " (cdr field))))
 
 ;;; Envelope
 
@@ -217,8 +113,8 @@ If it has Resent-To, Resent-Cc or Resent-Bcc, only those count."
   (let ((seen (make-hash-table :test #'equal))
         (recipients nil))
     (pcase-dolist (`(,name . ,value)
-                   (or (smtpmail-message--fields "Resent-\\(?:To\\|B?Cc\\)")
-                       (smtpmail-message--fields "To\\|B?Cc")))
+                   (or (smtpmail-header-fields "Resent-\\(?:To\\|B?Cc\\)")
+                       (smtpmail-header-fields "To\\|B?Cc")))
       (dolist (address (smtpmail-message-addresses value))
         (setq address (smtpmail-message--decode
                        (smtpmail-message--check (concat name " field")
@@ -259,165 +155,12 @@ The current buffer is the mail, its header ending at HEADER-END."
 
 (defun smtpmail-message--from-address ()
   "Return the first address of the current header's From field, or nil."
-  (when-let ((field (car (smtpmail-message--fields "From")))
+  (when-let ((field (car (smtpmail-header-fields "From")))
              (address (car (smtpmail-message-addresses (cdr field)))))
     (smtpmail-message--decode
      (smtpmail-message--check "From field" address))))
 
-;;; Header work, in a buffer that has nothing else
-
-(defun smtpmail-message--expand-aliases ()
-  "Expand the `mail-aliases' in the current header."
-  (when (or (consp mail-aliases)
-            ;; To be read from a file, if the user has one.
-            (and mail-aliases (stringp mail-personal-alias-file)))
-    (let ((before mail-aliases))
-      (condition-case failure
-          (expand-mail-aliases (point-min) (point-max))
-        (error
-         ;; A file that cannot be read leaves it nil: the next mail would
-         ;; go out with its aliases.
-         (setq mail-aliases before)
-         (error "Cannot expand mail aliases: %s"
-                (error-message-string failure)))))))
-
-(defun smtpmail-message--drop-blanks ()
-  "Delete blank lines and a blank Subject from the current header."
-  (goto-char (point-min))
-  (while (re-search-forward "^\r?\n" nil t)
-    (replace-match ""))
-  (goto-char (point-min))
-  (let ((case-fold-search t))
-    (when (and (re-search-forward "^Subject:\\(?:[ \t]*\n\\)+" nil t)
-               (not (looking-at "[ \t]")))
-      (replace-match ""))))
-
-(defun smtpmail-message--escape-comment (text)
-  "Return TEXT with backslashes and unmatched parentheses escaped."
-  (let ((open nil)
-        (lone nil)
-        (pieces nil))
-    (dotimes (i (length text))
-      (pcase (aref text i)
-        (?\( (push i open))
-        (?\) (if open (pop open) (push i lone)))
-        (?\\ (push i lone))))
-    (setq lone (append open lone))
-    (dotimes (i (length text))
-      (when (memq i lone) (push "\\" pieces))
-      (push (substring text i (1+ i)) pieces))
-    (apply #'concat (nreverse pieces))))
-
-(defun smtpmail-message--from-line (address)
-  "Return a From field for ADDRESS in `mail-from-style', or nil.
-Stock: `system-default' leaves the field to the server."
-  (let* ((case-fold-search nil)
-         (name (replace-regexp-in-string "[\0-\37\177]+" " "
-                                         (or (user-full-name) "")))
-         ;; RFC 5322 §3.2.3: what may stand in a phrase unquoted.
-         (special "[^- !#-'*+/-9=?A-Z^-~]")
-         (comment (smtpmail-message--escape-comment name)))
-    (cond
-     ((null mail-from-style)
-      (concat "From: " address "\n"))
-     ((eq mail-from-style 'system-default) nil)
-     ((or (eq mail-from-style 'parens)
-          ;; As the option's text says of any other value.
-          (and (not (eq mail-from-style 'angles))
-               (string-match-p special name)
-               (equal comment name)))
-      (concat "From: " address " (" comment ")\n"))
-     (t
-      (concat "From: "
-              (if (string-match-p special name)
-                  (concat "\""
-                          (replace-regexp-in-string "[\"\\]" "\\\\\\&" name)
-                          "\"")
-                name)
-              " <" address ">\n")))))
-
-(defun smtpmail-message--add-fields (from-address)
-  "Add Date, Message-Id and From to the current header where missing.
-FROM-ADDRESS is for From; nil means that there is none to be had."
-  (let ((missing (lambda (name) (not (smtpmail-message--fields name)))))
-    (goto-char (point-min))
-    (when-let ((line (and from-address
-                          (funcall missing "From")
-                          (smtpmail-message--from-line from-address))))
-      (insert line))
-    (when (funcall missing "Message-Id")
-      (goto-char (point-min))
-      (insert "Message-Id: " (message-make-message-id) "\n"))
-    (when (funcall missing "Date")
-      (goto-char (point-min))
-      (insert "Date: " (message-make-date) "\n"))))
-
-(defun smtpmail-message--add-mime (coding ascii-text-p)
-  "Add MIME fields for CODING to the current header if they are needed.
-ASCII-TEXT-P says that the text has ASCII characters only."
-  (when-let ((charset (and (eq mail-send-nonascii 'mime)
-                           coding
-                           (coding-system-get coding :mime-charset))))
-    (unless (or (and ascii-text-p
-                     (smtpmail-message--ascii-p (point-min) (point-max)))
-                (smtpmail-message--fields "MIME-Version"))
-      (goto-char (point-max))
-      (insert "MIME-version: 1.0\n"
-              "Content-type: text/plain; charset=" (symbol-name charset) "\n"
-              "Content-Transfer-Encoding: 8bit\n"))))
-
-(defun smtpmail-message--header-address (address)
-  "Return how the non-ASCII ADDRESS is written in a header.
-RFC 2047 §5 forbids encoded words in it.  A domain has an ASCII form
-\(RFC 5890); a local part is UTF-8 (RFC 6532 §3.2), whatever the charset
-of the text, hence raw bytes."
-  (if (string-match "\\`\\([[:ascii:]]+@\\)\\([^@]+\\)\\'" address)
-      (concat (match-string 1 address)
-              (puny-encode-domain (downcase (match-string 2 address))))
-    (string-to-multibyte (encode-coding-string address 'utf-8-unix))))
-
-(defun smtpmail-message--hide-addresses ()
-  "Replace the non-ASCII addresses in the current header.
-Return an alist of what stands there now and what is to be put there."
-  (let ((hidden nil)
-        (count 0))
-    (smtpmail-message--map-fields
-     "\\(?:Resent-\\)?\\(?:From\\|Sender\\|To\\|B?Cc\\|Reply-To\\)"
-     (point-max)
-     (lambda (_name)
-       (unless (smtpmail-message--ascii-p (point-min) (point-max))
-         (dolist (address (delete-dups (smtpmail-message-addresses
-                                        (buffer-substring-no-properties
-                                         (point-min) (point-max)))))
-           (unless (string-match-p "\\`[[:ascii:]]*\\'" address)
-             (let ((place (format "smtpmail-%d-%d@address.invalid"
-                                  (random 1000000)
-                                  (setq count (1+ count)))))
-               (push (cons place (smtpmail-message--header-address address))
-                     hidden)
-               (goto-char (point-min))
-               (while (search-forward address nil t)
-                 (replace-match place t t))))))
-       nil))
-    hidden))
-
-(defun smtpmail-message--encode-header (coding)
-  "Encode the current header by RFC 2047; CODING is the message's."
-  (let ((hidden (and coding (not (eq coding 'raw-text))
-                     (smtpmail-message--hide-addresses))))
-    (mail-encode-header (point-min) (point-max))
-    (pcase-dolist (`(,place . ,address) hidden)
-      (goto-char (point-min))
-      (while (search-forward place nil t)
-        (replace-match address t t)))))
-
 ;;; Text
-
-(defun smtpmail-message--ascii-p (beg end)
-  "Return non-nil if the current buffer is pure ASCII from BEG to END.
-A unibyte buffer never is: its characters are not looked at."
-  (and enable-multibyte-characters
-       (= (- end beg) (- (position-bytes end) (position-bytes beg)))))
 
 (defun smtpmail-message--coding ()
   "Return the coding system for the mail in the current buffer, or nil."
@@ -455,7 +198,7 @@ a recipient or a sender is not an error here.
 Kill its buffers with `smtpmail-message-discard'."
   (save-match-data
     (let* ((deactivate-mark nil)
-           (split (smtpmail-message--split))
+           (split (smtpmail-header-split))
            (message (smtpmail-message--make
                      :coding (smtpmail-message--coding)
                      :buffer (generate-new-buffer " smtpmail temp")))
@@ -477,7 +220,7 @@ Its header ends at HEADER-END, its text starts at TEXT-START or is nil."
         (own-address (smtpmail-user-mail-address))
         (header-start (point-min))
         (ascii-text-p (or (null text-start)
-                          (smtpmail-message--ascii-p text-start (point-max))))
+                          (smtpmail-header-ascii-p text-start (point-max))))
         (coding (smtpmail-message-coding message))
         (case-fold-search nil))
     (when own-address
@@ -486,27 +229,30 @@ Its header ends at HEADER-END, its text starts at TEXT-START or is nil."
       (set-buffer-file-coding-system coding nil t)
       (insert-buffer-substring-no-properties mail header-start header-end)
       (unless (bolp) (insert "\n"))
-      (smtpmail-message--expand-aliases)
-      (smtpmail-message--drop-blanks)
+      (smtpmail-header-expand-aliases)
+      (smtpmail-header-drop-blanks)
       (let ((sender (or specified
                         (smtpmail-message--from-address)
                         own-address)))
         (setf (smtpmail-message-sender message) sender)
-        (smtpmail-message--add-fields (if (member sender '(nil ""))
+        (smtpmail-header-add-fields (if (member sender '(nil ""))
                                           own-address
                                         sender)))
-      (smtpmail-message--add-mime coding ascii-text-p)
+      (smtpmail-header-add-mime coding ascii-text-p)
       (setf (smtpmail-message-recipients message)
             (smtpmail-message--recipients)
             (smtpmail-message-message-id message)
-            (smtpmail-message--field "Message-Id")
+            (smtpmail-header-field "Message-Id")
             (smtpmail-message-subject message)
-            (smtpmail-message--field "Subject"))
+            (smtpmail-header-field "Subject"))
       (smtpmail-message--take-fcc message mail text-start)
       (setf (smtpmail-message-options message)
-            (smtpmail-message--fields "X-Smtpmail-[^: \t\n]*" 'delete))
-      (smtpmail-message--fields "\\(?:Resent-\\)?Bcc" 'delete)
-      (smtpmail-message--encode-header coding)
+            (smtpmail-header-fields "X-Smtpmail-[^: \t\n]*" 'delete))
+      (smtpmail-header-fields "\\(?:Resent-\\)?Bcc" 'delete)
+      (smtpmail-header-encode coding)
+      ;; Bytes stay bytes, and cost no conversion.
+      (unless coding
+        (set-buffer-multibyte nil))
       (smtpmail-message--append-text mail text-start)
       (goto-char (point-min)))))
 
@@ -516,7 +262,7 @@ Its header ends at HEADER-END, its text starts at TEXT-START or is nil."
   "Move the Fcc fields of the current header into MESSAGE.
 The copy is taken here, before RFC 2047 and with Bcc, as `mail-do-fcc'
 would write it; its text is that of the buffer MAIL from TEXT-START."
-  (when-let ((files (mapcar #'cdr (smtpmail-message--fields "Fcc" 'delete)))
+  (when-let ((files (mapcar #'cdr (smtpmail-header-fields "Fcc" 'delete)))
              (files (delete "" files)))
     (let ((header (current-buffer))
           (copy (generate-new-buffer " smtpmail fcc")))
@@ -594,7 +340,7 @@ For a text from `smtpmail-message-string-limit' on, prefer
   (with-current-buffer buffer
     (let ((text (buffer-substring-no-properties (point-min) (point-max))))
       (if (or (not enable-multibyte-characters)
-              (smtpmail-message--ascii-p (point-min) (point-max)))
+              (smtpmail-header-ascii-p (point-min) (point-max)))
           text
         (encode-coding-string text (smtpmail-message--lf-coding coding) t)))))
 
@@ -606,7 +352,7 @@ question, and no sync, which is the module's to do.  Signal `file-error'
 if it cannot be written."
   (with-current-buffer buffer
     (let* ((verbatim (or (not enable-multibyte-characters)
-                         (smtpmail-message--ascii-p (point-min) (point-max))))
+                         (smtpmail-header-ascii-p (point-min) (point-max))))
            (lf-coding (smtpmail-message--lf-coding coding))
            ;; `write-region' leaves out the last escape sequence of these.
            (string (and (not verbatim)
@@ -646,7 +392,7 @@ The variable is `smtpmail-recipient-address-list'.  The buffer
 (defun smtpmail-do-bcc (header-end)
   "Delete the Bcc and Resent-Bcc fields before HEADER-END.
 All of them go, with their continuation lines."
-  (smtpmail-message--map-fields "\\(?:Resent-\\)?Bcc" header-end
+  (smtpmail-header-map-fields "\\(?:Resent-\\)?Bcc" header-end
                                 (lambda (_name) 'delete)))
 
 (defun smtpmail-maybe-append-domain (recipient)
