@@ -63,6 +63,7 @@
          ("\"Joe\" joe@x.org" "joe@x.org")
          ("<a@x.org> <b@y.org>" "a@x.org" "b@y.org")
          ("<a@x.org, b@y.org" "a@x.org" "b@y.org")
+         ("<a@x.org, bob" "a@x.org" "bob")
          ("\"a@x.org, b@y.org" "\"a@x.org" "b@y.org")
          ("(a@x.org, b@y.org" "(a@x.org" "b@y.org")
          ("a@x.org, a@x.org" "a@x.org" "a@x.org")
@@ -141,22 +142,20 @@
   "Control characters are refused, and the error says where they are."
   (pcase-dolist (`(,header ,value ,where)
                  '(("To: a@x.org\rRCPT TO:<z@x.org>\n" nil "To field")
-                   ("To: \"a\r\nb\"@x.org\n" nil nil)
                    ("Bcc: <a\0@x.org>\n" nil "Bcc field")
                    ("To: a@x.org\nFrom: <b\r@x.org>\n" nil "From field")
                    ("To: a@x.org\n" "b@x.org>\r\nRCPT TO:<z@x.org"
                     "`mail-envelope-from'")
                    ("To: a@x.org\n" "b@x.org\n" "`mail-envelope-from'")))
-    (when where
-      (let ((failure (should-error
-                      (smtpmail-message-tests--with
-                          ((smtpmail-message-tests--mail header)
-                           mail-specify-envelope-from t
-                           mail-envelope-from value)))))
-        (should (string-match-p (concat "\\`Invalid " where)
-                                (error-message-string failure)))
-        (should-not (string-match-p "[\0\r\n]"
-                                    (error-message-string failure)))))))
+    (let ((failure (should-error
+                    (smtpmail-message-tests--with
+                        ((smtpmail-message-tests--mail header)
+                         mail-specify-envelope-from t
+                         mail-envelope-from value)))))
+      (should (string-match-p (concat "\\`Invalid " where)
+                              (error-message-string failure)))
+      (should-not (string-match-p "[\0\r\n]"
+                                  (error-message-string failure))))))
 
 (ert-deftest smtpmail-message-tests-sender ()
   "`mail-envelope-from' if wanted, else From, else the user's own address."
@@ -183,9 +182,8 @@
          user-mail-address address)
       (should (equal (list from value (smtpmail-message-sender msg))
                      (list from value sender)))
-      (should (eq (string-match-p "^From:" bytes)
-                  (and (or sender (string-match-p "From" from))
-                       (string-match-p "^From:" bytes)))))))
+      (should (eq (not (string-match-p "^From: " bytes))
+                  (not sender))))))
 
 (ert-deftest smtpmail-message-tests-sender-buffer-local ()
   "The settings of the mail buffer count."
@@ -306,17 +304,17 @@
             (should (equal (smtpmail-message-recipients msg) '("pals")))))
       (delete-file file)))
   ;; A file that cannot be read: an error, and the next mail tries again.
-  (let ((mail-alias-modtime nil) (directory (make-temp-file "a" t)))
+  (let ((directory (make-temp-file "smtpmail-aliases" t))
+        (mail-alias-modtime nil))
     (unwind-protect
-        (let ((failure
-               (should-error
-                (smtpmail-message-tests--with
-                    ((smtpmail-message-tests--mail "To: pals\n")
-                     mail-personal-alias-file directory
-                     mail-aliases (progn (setq-default mail-aliases t) t))))))
-          (should (string-match-p "Cannot expand mail aliases"
-                                  (error-message-string failure))))
-      (setq-default mail-aliases nil)
+        (with-temp-buffer
+          (insert (smtpmail-message-tests--mail "To: pals\n"))
+          (let* ((mail-personal-alias-file directory)
+                 (mail-aliases t)
+                 (failure (should-error (smtpmail-message-prepare))))
+            (should (string-match-p "\\`Cannot expand mail aliases: "
+                                    (error-message-string failure)))
+            (should (eq mail-aliases t))))
       (delete-directory directory))))
 
 ;;; The mail buffer
