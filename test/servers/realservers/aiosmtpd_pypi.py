@@ -17,6 +17,7 @@ class Aiosmtpd:
 
     name = "aiosmtpd"
     mechanisms = ["LOGIN", "PLAIN"]
+    log_name = "server.log"
 
     def require(self):
         """Nothing but a Python, and this is one."""

@@ -67,5 +67,5 @@ def run_tool(command, what, **options):
         raise CannotRun(f"{what}: no end after {DOWNLOAD_TIMEOUT_SECONDS} s") from error
     if done.returncode != 0:
         complaints = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
-        raise CannotRun(f"{what}: {complaints[-1]}")
+        raise CannotRun(f"{what}: {' | '.join(complaints[-3:])}")
     return done.stdout

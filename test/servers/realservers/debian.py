@@ -19,7 +19,7 @@ def unpack(name, packages):
     """Return the directory that holds PACKAGES of Debian, with their missing needs."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise CannotRun("needs apt-get and dpkg-deb")
-    recipe = f"{platform.machine()} {' '.join(packages)}\n"
+    recipe = f"no set-uid; {platform.machine()} {' '.join(packages)}\n"
 
     def fill(directory):
         try:
@@ -30,6 +30,8 @@ def unpack(name, packages):
         for archive in archives:
             run_tool(["dpkg-deb", "-x", archive, directory], f"unpacking {archive.name}")
             archive.unlink()
+        # Nothing below build/ may lend root to whom runs it.
+        run_tool(["chmod", "-R", "u-s,g-s", directory], "dropping set-uid bits")
 
     return provide(name, recipe, fill)
 

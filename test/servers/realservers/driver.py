@@ -14,6 +14,7 @@ from . import certificates, namespace, process
 from .places import (
     GREYLISTED_RECIPIENT,
     HOST,
+    MAILBOX_DIRECTORIES,
     MESSAGE_SIZE_LIMIT_OCTETS,
     REFUSED_RECIPIENT,
     SOURCES,
@@ -49,7 +50,7 @@ class Run:
         self.password = secrets.token_hex(12)
         self.access_token = secrets.token_hex(24)
         self.certificates = certificates.make(self.directory)
-        for name in ("mail", "envelopes", "incoming"):
+        for name in MAILBOX_DIRECTORIES:
             path = self.directory / name
             path.mkdir()
             if os.geteuid() == 0:
@@ -136,5 +137,5 @@ def _describe(server, run, started):
         "greylisted": GREYLISTED_RECIPIENT,
         "mailbox": str(run.directory / "mail"),
         "envelopes": str(run.directory / "envelopes"),
-        "log": str(run.log),
+        "log": str(run.directory / server.log_name),
     }

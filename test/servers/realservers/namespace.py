@@ -5,7 +5,9 @@ Inside, and only there:
     /mnt/root           the unpacked packages
     /mnt/state          the directory of this run
     /etc/passwd, group  ours, with the servers' users
-The server is process 1 of its own process namespace: when it ends, the kernel ends
+    /etc/ld.so.cache    knows the libraries of the packages too (LD_LIBRARY_PATH would
+                        not do: servers clean the environment of what they start)
+The server (Exim: its shell) is process 1 of its own process namespace: when it ends, the kernel ends
 all that it started and drops the mounts.
 """
 
@@ -15,7 +17,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from . import process
+from . import debian, process
 from .places import CannotRun
 
 # The directories are entered by descriptor, opened before /mnt is covered, for
@@ -31,6 +33,9 @@ mount --no-canonicalize --bind /proc/self/fd/4 /mnt/state
 exec 3<&- 4<&-
 mount --bind /mnt/state/etc/passwd /etc/passwd
 mount --bind /mnt/state/etc/group /etc/group
+cache=/mnt/state/etc/ld.so.cache
+[ -e $cache ] || ldconfig -X -f /mnt/state/etc/ld.so.conf -C $cache
+mount --bind $cache /etc/ld.so.cache
 cd /
 exec "$@"
 """
@@ -66,6 +71,9 @@ def require():
         raise CannotRun(f"no private mount namespace here: {trial.stderr.strip()}")
 
 
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C"}
+
+
 class Namespace:
     """A server's process inside: started, found and stopped."""
 
@@ -84,6 +92,12 @@ class Namespace:
             + "".join(f"{name}:x:{i}:\n" for name, i in _GROUPS.items())
             + "nogroup:x:65534:\n"
         )
+        (etc / "ld.so.conf").write_text(
+            "".join(
+                f"{ROOT / path.relative_to(root)}\n" for path in debian.library_directories(root)
+            )
+            + "include /etc/ld.so.conf\n"
+        )
 
     def command(self, words):
         """Return the command that runs WORDS inside."""
@@ -96,15 +110,18 @@ class Namespace:
 
     def run(self, words, environment, text_in=""):
         """Run WORDS inside to their end and return their output."""
-        return subprocess.run(
+        done = subprocess.run(
             [str(word) for word in self.command(words)],
             input=text_in,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            check=True,
-        ).stdout
+        )
+        if done.returncode != 0:
+            complaint = " | ".join((done.stdout + done.stderr).strip().splitlines()[-4:])
+            raise process.StartFailed(f"{words[0]} ended with {done.returncode}: {complaint}")
+        return done.stdout
 
     def start(self, words, environment):
         """Start WORDS inside, as process 1 there."""

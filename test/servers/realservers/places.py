@@ -13,6 +13,8 @@ HOST = "127.0.0.1"
 # What the servers call themselves in greetings and in Received fields, by which
 # read_mail.py knows the fields that they added.
 SERVER_HOSTNAME = "mx.example.org"
+# In a run's directory: whole messages, their envelopes, messages being written.
+MAILBOX_DIRECTORIES = ("mail", "envelopes", "incoming")
 MAIL_DOMAIN = "example.org"
 USER = "alice"
 

@@ -31,6 +31,7 @@ class Postfix:
 
     name = "postfix"
     mechanisms = ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"]
+    log_name = "server.log"
 
     def fetch(self):
         """Unpack the packages once; return where."""
@@ -45,7 +46,8 @@ class Postfix:
         root = self.fetch()
         inside = namespace.Namespace(root, run.directory, run.log)
         ports = dict(zip(("plain", "starttls", "ssl"), process.free_ports(3)))
-        environment = _environment(root)
+        plugins = [ROOT / path.relative_to(root) for path in root.glob("usr/lib/*/sasl2")]
+        environment = {**namespace.ENVIRONMENT, "SASL_PATH": ":".join(map(str, plugins))}
         _write_configuration(run, ports)
         _make_directories(run.directory)
         _make_user(inside, environment, run)
@@ -56,21 +58,6 @@ class Postfix:
         # -i: process 1, as in a container.
         running = inside.start([master, "-i", "-c", STATE / "etc"], environment)
         return run.started(running, ports, version, inside.stop)
-
-
-def _environment(root):
-    libraries = debian.library_directories(root)
-    plugins = sorted(root.glob("usr/lib/*/sasl2"))
-    return {
-        "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-        "LANG": "C",
-        "LD_LIBRARY_PATH": _search_path(root, libraries),
-        "SASL_PATH": _search_path(root, plugins),
-    }
-
-
-def _search_path(root, directories):
-    return ":".join(str(ROOT / path.relative_to(root)) for path in directories)
 
 
 def _write_configuration(run, ports):

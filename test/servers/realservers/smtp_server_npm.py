@@ -15,6 +15,7 @@ class SmtpServer:
 
     name = "smtp-server"
     mechanisms = ["PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2"]
+    log_name = "server.log"
 
     def require(self):
         """Raise `CannotRun` without node and npm."""
