@@ -19,7 +19,7 @@ _PACKAGES = ["exim4-daemon-light", "exim4-base"]
 
 
 class Exim:
-    """One Exim daemon, process 1 of its own namespace."""
+    """One Exim daemon in its own namespace."""
 
     name = "exim"
     mechanisms = ["PLAIN", "LOGIN", "CRAM-MD5"]
@@ -43,10 +43,7 @@ class Exim:
         program = [ROOT / "usr/sbin/exim4", "-C", STATE / "etc" / "exim.conf"]
         # "Exim version 4.96 #2 built ..."
         version = inside.run([*program, "-bV"], namespace.ENVIRONMENT).split()[2]
-        # The daemon gives up root, and with it the kernel's promise to end it with its
-        # parent (prctl(2), PR_SET_PDEATHSIG); the shell, process 1, keeps it.
-        supervise = ["sh", "-c", 'trap "exit 0" TERM; "$@" & wait', "sh"]
-        running = inside.start([*supervise, *program, "-bdf", "-q30m"], namespace.ENVIRONMENT)
+        running = inside.start([*program, "-bdf", "-q30m"], namespace.ENVIRONMENT)
         return run.started(running, ports, version, inside.stop)
 
 

@@ -7,8 +7,9 @@ Inside, and only there:
     /etc/passwd, group  ours, with the servers' users
     /etc/ld.so.cache    knows the libraries of the packages too (LD_LIBRARY_PATH would
                         not do: servers clean the environment of what they start)
-The server (Exim: its shell) is process 1 of its own process namespace: when it ends, the kernel ends
-all that it started and drops the mounts.
+A shell is process 1 of the process namespace: when it ends, the kernel ends all that
+it started and drops the mounts.  Not the server itself: one that changes its user id
+loses the signal it is to get when its parent dies (prctl(2), PR_SET_PDEATHSIG).
 """
 
 import os
@@ -37,7 +38,11 @@ cache=/mnt/state/etc/ld.so.cache
 [ -e $cache ] || ldconfig -X -f /mnt/state/etc/ld.so.conf -C $cache
 mount --bind $cache /etc/ld.so.cache
 cd /
-exec "$@"
+trap 'exit 0' TERM
+# Of its own accord the shell gives a background command an empty input.
+exec 5<&0
+"$@" <&5 5<&- &
+wait $!
 """
 
 # Nobody else has these ids inside; outside they are numbers only.
@@ -124,7 +129,7 @@ class Namespace:
         return done.stdout
 
     def start(self, words, environment):
-        """Start WORDS inside, as process 1 there."""
+        """Start WORDS inside."""
         self.process = process.start(self.command(words), self.log, env=environment)
         return self.process
 

@@ -27,7 +27,7 @@ _QUEUES = [
 
 
 class Postfix:
-    """One instance of Postfix, process 1 of its own namespace."""
+    """One instance of Postfix in its own namespace."""
 
     name = "postfix"
     mechanisms = ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"]
@@ -55,8 +55,8 @@ class Postfix:
             [ROOT / "usr/sbin/postconf", "-c", STATE / "etc", "-h", "mail_version"], environment
         ).strip()
         master = ROOT / "usr/lib/postfix/sbin/master"
-        # -i: process 1, as in a container.
-        running = inside.start([master, "-i", "-c", STATE / "etc"], environment)
+        # -d: stay in the foreground.
+        running = inside.start([master, "-d", "-c", STATE / "etc"], environment)
         return run.started(running, ports, version, inside.stop)
 
 
