@@ -9,10 +9,10 @@ mod event;
 mod lisp;
 mod request;
 
+use std::cell::RefCell;
 use std::fs::File;
-use std::sync::Mutex;
 
-use emacs::{Env, IntoLisp, Result, Transfer, Value, defun};
+use emacs::{Env, IntoLisp, Result, Value, defun};
 
 use self::lisp::Plist;
 use crate::delivery::{Answer, Delivery, Report};
@@ -35,19 +35,20 @@ fn quiet_panics() {
     std::panic::set_hook(Box::new(|_| {}));
 }
 
+/// How Lisp reads the version out of the file before it loads it.
+#[used]
+static VERSION: &str = concat!("smtpmail-core version ", env!("CARGO_PKG_VERSION"), ";");
+
 /// Return the version of this module, a string.
 #[defun]
 fn version(_env: &Env) -> Result<&'static str> {
-    Ok(env!("CARGO_PKG_VERSION"))
+    let version = VERSION.rsplit(' ').next().unwrap_or_default();
+    Ok(version.trim_end_matches(';'))
 }
 
 /// The text of a large message on its way from Emacs: a file in memory that
 /// `write-region` can write to.
-struct Content(Mutex<Option<File>>);
-
-impl Transfer for Content {}
-
-impl Transfer for Delivery {}
+struct Content(Option<File>);
 
 /// Return an object that takes a message's text, or nil where there is none.
 ///
@@ -56,7 +57,7 @@ impl Transfer for Delivery {}
 #[defun]
 fn content(env: &Env) -> Result<Value<'_>> {
     match content_file() {
-        Some(file) => Box::new(Content(Mutex::new(Some(file)))).into_lisp(env),
+        Some(file) => Box::new(RefCell::new(Content(Some(file)))).into_lisp(env),
         None => ().into_lisp(env),
     }
 }
@@ -78,11 +79,7 @@ fn content_file() -> Option<File> {
 #[defun]
 fn content_path(content: &Content) -> Result<String> {
     use std::os::fd::AsRawFd;
-    let file = content
-        .0
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    match &*file {
+    match &content.0 {
         Some(file) => Ok(format!("/proc/self/fd/{}", file.as_raw_fd())),
         None => Err(emacs::Error::msg("the content was handed over already")),
     }
@@ -107,7 +104,7 @@ fn open<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'
         Ok(request) => Delivery::open(request, bell),
         Err(failure) => Delivery::ended(Report::from(failure), bell),
     };
-    Box::new(delivery?).into_lisp(env)
+    Box::new(RefCell::new(delivery?)).into_lisp(env)
 }
 
 /// Return the events of DELIVERY since the last call: a list of (TYPE . PLIST).

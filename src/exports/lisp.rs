@@ -13,7 +13,8 @@ impl<'e> Plist<'e> {
         Self(list)
     }
 
-    fn value(self, key: &str) -> Result<Value<'e>> {
+    /// The value of `key`, nil where it is not there.
+    pub fn value(self, key: &str) -> Result<Value<'e>> {
         let env = self.0.env;
         env.call("plist-get", (self.0, env.intern(key)?))
     }

@@ -26,16 +26,12 @@ const NONCE_OCTETS: usize = 18;
 pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, Failure>> {
     let host: String = plist.required(":host")?;
     let port: u16 = plist.required(":port")?;
-    let text = match plist.optional::<&Content>(":content")? {
-        Some(content) => {
-            let file = content
-                .0
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .take();
+    let text = match plist.value(":content")? {
+        value if value.is_not_nil() => {
+            let file = value.into_ref_mut::<Content>()?.0.take();
             Text::File(file.ok_or_else(|| Error::msg("the content was handed over already"))?)
         }
-        None => Text::Bytes(plist.required(":text")?),
+        _ => Text::Bytes(plist.required(":text")?),
     };
     let names = match names(&host, plist)? {
         Ok(names) => names,

@@ -1,0 +1,195 @@
+;;; smtpmail-module.el --- find, build and load the engine  -*- lexical-binding: t -*-
+
+;; Copyright (C) 2026 The smtpmail contributors
+;; SPDX-License-Identifier: GPL-3.0-or-later
+
+;; This program is free software: you can redistribute it and/or modify
+;; it under the terms of the GNU General Public License as published by
+;; the Free Software Foundation, either version 3 of the License, or
+;; (at your option) any later version.
+
+;; This program is distributed in the hope that it will be useful,
+;; but WITHOUT ANY WARRANTY; without even the implied warranty of
+;; MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+;; GNU General Public License for more details.
+
+;; You should have received a copy of the GNU General Public License
+;; along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+;;; Commentary:
+
+;;; Commentary:
+
+;; The engine is a dynamic module, smtpmail-core.so, beside this file.  Its
+;; base name is no Lisp file's: `load' would prefer it to them.  It is loaded
+;; by the first send, and built before that if it is missing; a module of
+;; another version than this Lisp is refused before it is loaded, for it could
+;; not be unloaded again.
+
+;;; Code:
+
+(require 'subr-x)
+
+(declare-function smtpmail-module--version "ext:smtpmail-core" ())
+
+(defconst smtpmail-module-version "0.1.0"
+  "The version of smtpmail, which its engine must have too.")
+
+(defconst smtpmail-module--rust-version "1.89"
+  "The oldest Rust that builds the engine.")
+
+(defconst smtpmail-module--directory
+  (file-name-directory (or load-file-name buffer-file-name default-directory))
+  "Where the Lisp files are, and the engine beside them.")
+
+(defun smtpmail-module-file ()
+  "Return the name of the engine's file, or signal that Emacs takes none."
+  (unless (and (fboundp 'module-load) (bound-and-true-p module-file-suffix))
+    (error "smtpmail needs an Emacs with support for dynamic modules; \
+M-x smtpmail-use-builtin goes back to the built-in smtpmail"))
+  (expand-file-name (concat "smtpmail-core" module-file-suffix)
+                    smtpmail-module--directory))
+
+(defun smtpmail-module--source-directory ()
+  "Return the directory of the engine's sources, or nil if they are not here."
+  (let ((directory (file-name-directory
+                    (directory-file-name smtpmail-module--directory))))
+    (and (file-exists-p (expand-file-name "Cargo.toml" directory))
+         (file-directory-p (expand-file-name "src" directory))
+         directory)))
+
+(defun smtpmail-module--version-in (file)
+  "Return the version of the engine in FILE without loading it, or nil."
+  (with-temp-buffer
+    (set-buffer-multibyte nil)
+    (insert-file-contents-literally file)
+    (and (re-search-forward "smtpmail-core version \\([0-9a-z.-]+\\);" nil t)
+         (match-string 1))))
+
+(defun smtpmail-module-ensure ()
+  "Load the engine, and build it before if it is missing.
+Signal an `error' that says what is wrong and what to do if that cannot be
+done.  Nothing is sent then, and nothing else takes its place silently."
+  (unless (featurep 'smtpmail-core)
+    (let ((file (smtpmail-module-file)))
+      (unless (file-exists-p file)
+        (smtpmail-module--build-or-explain file "is missing"))
+      (let ((version (smtpmail-module--version-in file)))
+        (unless (equal version smtpmail-module-version)
+          (smtpmail-module--build-or-explain
+           file (format "is of version %s, the Lisp files of %s"
+                        (or version "unknown") smtpmail-module-version))))
+      (condition-case failure
+          ;; Not `module-load': the same file must not be loaded twice.
+          (require 'smtpmail-core file)
+        (error (smtpmail-module--fail
+                file (error-message-string failure))))))
+  (unless (equal (smtpmail-module--version) smtpmail-module-version)
+    (error "smtpmail's engine is of version %s, its Lisp files of %s: \
+restart Emacs to use one of them" (smtpmail-module--version)
+smtpmail-module-version)))
+
+(defun smtpmail-module--fail (file reason)
+  "Signal that the engine's FILE cannot be used for REASON, and what to do."
+  (error "Not sent: smtpmail's engine %s %s.  %s" file reason
+         (if-let ((source (smtpmail-module--source-directory)))
+             (format "Build it with: make -C %s module"
+                     (shell-quote-argument (directory-file-name source)))
+           "Install smtpmail again, or M-x smtpmail-use-builtin")))
+
+(defun smtpmail-module--build-or-explain (file reason)
+  "Build the engine's FILE if the user wants it; it cannot be used for REASON."
+  (unless (and (not noninteractive)
+               (smtpmail-module--source-directory)
+               (y-or-n-p (format "smtpmail's engine %s.  Build it now? \
+(a minute or two) " reason)))
+    (smtpmail-module--fail file reason))
+  (smtpmail-module-build))
+
+(defun smtpmail-module--missing ()
+  "Return what is missing to build the engine, a text, or nil."
+  (cond
+   ((not (executable-find "cargo"))
+    (format "the Rust toolchain, %s or newer (https://rustup.rs)"
+            smtpmail-module--rust-version))
+   ((let ((version (smtpmail-module--output "rustc" "--version")))
+      (and (string-match "rustc \\([0-9.]+\\)" version)
+           (version< (match-string 1 version) smtpmail-module--rust-version)
+           (format "Rust %s or newer (this one is %s)"
+                   smtpmail-module--rust-version (match-string 1 version)))))
+   ((memq system-type '(darwin windows-nt)) nil)
+   ((not (executable-find "cc")) "a C compiler (Debian: gcc)")
+   ((not (executable-find "pkg-config")) "pkg-config (Debian: pkg-config)")
+   ((not (eq 0 (call-process "pkg-config" nil nil nil "--exists" "openssl")))
+    "the development files of OpenSSL (Debian: libssl-dev)")))
+
+(defun smtpmail-module--output (program &rest arguments)
+  "Return what PROGRAM prints when called with ARGUMENTS."
+  (with-temp-buffer
+    (ignore-errors (apply #'call-process program nil t nil arguments))
+    (buffer-string)))
+
+;;;###autoload
+(defun smtpmail-module-build ()
+  "Build smtpmail's engine and put it beside the Lisp files."
+  (interactive)
+  (let* ((file (smtpmail-module-file))
+         (source (or (smtpmail-module--source-directory)
+                     (error "The sources of smtpmail's engine are not beside %s"
+                            smtpmail-module--directory)))
+         (missing (smtpmail-module--missing)))
+    (when missing
+      (error "To build smtpmail's engine, install %s" missing))
+    (smtpmail-module--run-cargo source)
+    (smtpmail-module--install (smtpmail-module--built-file source) file)
+    (message "smtpmail's engine is built: %s" file)))
+
+(defun smtpmail-module--built-file (source)
+  "Return the file that cargo makes in SOURCE."
+  (expand-file-name
+   (pcase system-type
+     ('darwin "target/release/libsmtpmail_core.dylib")
+     ('windows-nt "target/release/smtpmail_core.dll")
+     (_ "target/release/libsmtpmail_core.so"))
+   source))
+
+(defun smtpmail-module--install (built file)
+  "Copy BUILT to FILE by way of another name.
+A module that is loaded must not be written over: that would kill Emacs."
+  (let ((temporary (make-temp-name (concat file "."))))
+    (unwind-protect
+        (progn
+          (copy-file built temporary)
+          (rename-file temporary file t))
+      (when (file-exists-p temporary)
+        (delete-file temporary)))))
+
+(defun smtpmail-module--run-cargo (source)
+  "Let cargo build the engine in SOURCE, and wait for it; \\[keyboard-quit] stops it."
+  (let* ((default-directory source)
+         (process-environment (cons "CARGO_TERM_COLOR=never" process-environment))
+         (process-environment
+          (cons (concat "CARGO_TARGET_DIR=" (expand-file-name "target" source))
+                process-environment))
+         (buffer (get-buffer-create "*smtpmail build*"))
+         (reporter (make-progress-reporter "Building smtpmail's engine..."))
+         (process (progn
+                    (with-current-buffer buffer (erase-buffer))
+                    (make-process :name "smtpmail-build" :buffer buffer
+                                  :command '("cargo" "build" "--release" "--locked" "--lib")
+                                  :connection-type 'pipe :noquery t))))
+    (unwind-protect
+        (while (process-live-p process)
+          (accept-process-output process 0.5)
+          (progress-reporter-update reporter))
+      (when (process-live-p process)
+        (kill-process process)))
+    (unless (eq 0 (process-exit-status process))
+      (unless noninteractive (display-buffer buffer))
+      (error "smtpmail's engine could not be built; see the buffer %s"
+             (buffer-name buffer)))
+    (progress-reporter-done reporter)))
+
+(provide 'smtpmail-module)
+
+;;; smtpmail-module.el ends here

@@ -1,0 +1,206 @@
+;;; smtpmail-options.el --- the variables of smtpmail  -*- lexical-binding: t -*-
+
+;; Copyright (C) 2026 The smtpmail contributors
+;; SPDX-License-Identifier: GPL-3.0-or-later
+
+;; This program is free software: you can redistribute it and/or modify
+;; it under the terms of the GNU General Public License as published by
+;; the Free Software Foundation, either version 3 of the License, or
+;; (at your option) any later version.
+
+;; This program is distributed in the hope that it will be useful,
+;; but WITHOUT ANY WARRANTY; without even the implied warranty of
+;; MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+;; GNU General Public License for more details.
+
+;; You should have received a copy of the GNU General Public License
+;; along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+;;; Commentary:
+
+;; Every option that users set, with the names, defaults, types and group
+;; that they have had since 2007, and the few that are new.  No function of
+;; smtpmail lives here.
+;;
+;; No variable may hold a value that does not print and read back: packages
+;; copy all variables of smtpmail to another Emacs.
+
+;;; Code:
+
+(defgroup smtpmail nil
+  "SMTP protocol for sending mail."
+  :group 'mail)
+
+;;;; Server
+
+(defcustom smtpmail-default-smtp-server nil
+  "Server to send mail through, for a whole site.
+Has an effect only if set before smtpmail is loaded and if neither
+`smtpmail-smtp-server' nor the environment variable SMTPSERVER is."
+  :type '(choice (const :tag "None" nil) (string :tag "Host")))
+
+(defcustom smtpmail-smtp-server
+  (let ((server (getenv "SMTPSERVER")))
+    ;; An empty SMTPSERVER counts as none.
+    (if (member server '(nil "")) smtpmail-default-smtp-server server))
+  "Name or address of the server to send mail through.
+If nil, the first mail asks for it."
+  :type '(choice (const :tag "Ask" nil) (string :tag "Host")))
+
+(defcustom smtpmail-smtp-service 25
+  "Port of the server: a number, or the name of a service.
+587 (\"submission\") is usual with STARTTLS, 465 (\"submissions\") with
+`smtpmail-stream-type' `ssl', and 25 (\"smtp\") within a site."
+  :type '(choice (integer :tag "Port") (string :tag "Service")))
+
+(defcustom smtpmail-stream-type nil
+  "How the connection to the server is protected.
+nil uses STARTTLS if the server offers it, `starttls' insists on it,
+`ssl' or `tls' begins with TLS, and `plain' never uses TLS."
+  :version "24.1"
+  :type '(choice (const :tag "STARTTLS if offered" nil)
+                 (const :tag "Always STARTTLS" starttls)
+                 (const :tag "TLS from the beginning" ssl)
+                 (const :tag "Never TLS" plain)))
+
+(defcustom smtpmail-local-domain nil
+  "Domain to append to the machine's name in EHLO.
+Not needed if `system-name' already has a domain."
+  :type '(choice (const :tag "None" nil) (string :tag "Domain")))
+
+(defcustom smtpmail-sendto-domain nil
+  "Domain to append, after an @-sign, to recipients that have none.
+Not needed unless the server refuses them as in
+\"501 <someone>: recipient address must contain a domain\"."
+  :type '(choice (const :tag "None" nil) (string :tag "Domain")))
+
+;;;; Login
+
+(defcustom smtpmail-smtp-user nil
+  "User name whose credentials are used; nil uses any."
+  :version "24.1"
+  :type '(choice (const :tag "Any" nil) (string :tag "User")))
+
+(defvar smtpmail-auth-supported '(cram-md5 plain login)
+  "SASL mechanisms to use, symbols in order of preference.
+Apart from these, the engine knows scram-sha-256, scram-sha-1, xoauth2,
+oauthbearer and external.")
+
+(defcustom smtpmail-auth-credentials nil
+  "Logins for servers, before those of auth-source.
+Either a list of (HOST PORT USER PASSWORD), of which a nil USER or
+PASSWORD is asked for once, or the name of a netrc file.  A server with
+an entry gets no mail without a login."
+  :type '(choice (file :tag "Netrc file")
+                 (repeat (list (string :tag "Host")
+                               (choice (integer :tag "Port")
+                                       (string :tag "Service"))
+                               (choice (const :tag "Ask" nil)
+                                       (string :tag "User"))
+                               (choice (const :tag "Ask" nil)
+                                       (string :tag "Password"))))))
+
+(defcustom smtpmail-starttls-credentials nil
+  "Servers that have to be used with STARTTLS, and our keys for them.
+A list of (HOST PORT KEYFILE CERTFILE); KEYFILE and CERTFILE may be nil
+for a server that wants no certificate of ours."
+  :type '(repeat (list (string :tag "Host")
+                       (choice (integer :tag "Port") (string :tag "Service"))
+                       (choice (const :tag "None" nil) (file :tag "Key"))
+                       (choice (const :tag "None" nil)
+                               (file :tag "Certificate")))))
+
+(defcustom smtpmail-servers-requiring-authorization nil
+  "Regexp of server names to which no mail goes without a login.
+The user is asked for the credentials of such a server at once, and not
+only when the server refuses mail without them."
+  :type '(choice regexp (const :tag "None" nil))
+  :version "27.1")
+
+;;;; Sending
+
+(defcustom smtpmail-code-conv-from nil
+  "Coding system for encoding outgoing mail, or nil.
+Takes the place of `sendmail-coding-system' while
+`select-message-coding-system' decides."
+  :type 'coding-system)
+
+(defcustom smtpmail-retries 10
+  "How many times a message is tried while the server says \"try again\".
+Those are replies with a code of 4yz."
+  :type 'integer
+  :version "27.1")
+
+(defcustom smtpmail-on-refused-recipients 'ask
+  "What to do if the server refuses some recipients and accepts others.
+`abort' sends to nobody, `send-rest' sends to the accepted ones, and
+`ask' asks, or is `abort' where nobody can be asked."
+  :type '(choice (const :tag "Ask" ask)
+                 (const :tag "Send to nobody" abort)
+                 (const :tag "Send to the others" send-rest)))
+
+(defcustom smtpmail-connect-timeout 30
+  "Seconds after which a connection that does not come about is given up.
+The TLS handshake has as long again."
+  :type 'natnum)
+
+(defcustom smtpmail-timeout 300
+  "Seconds after which a server that does not answer is given up.
+Counted from the last complete reply, or from the last part of the
+message that went out.  Where RFC 5321 names less, that holds.  After the
+end of a message the server gets 600 seconds, unless this is set below
+its default."
+  :type 'natnum)
+
+(defvar smtpmail-mail-address nil
+  "Envelope sender for `smtpmail-via-smtp', or nil.
+`smtpmail-send-it' finds and binds its own.")
+
+;;;; Queue
+
+(defcustom smtpmail-queue-mail nil
+  "Non-nil means mail is queued, not sent.
+It is kept in `smtpmail-queue-dir' until `smtpmail-send-queued-mail'.
+See also `smtpmail-store-queue-variables'."
+  :type 'boolean)
+
+(defcustom smtpmail-queue-dir "~/Mail/queued-mail/"
+  "Directory of queued mail; other users should not be able to write to it."
+  :type 'directory)
+
+(defcustom smtpmail-queue-index-file "index"
+  "Name, within `smtpmail-queue-dir', of the list of queued mail."
+  :type 'string)
+
+(defcustom smtpmail-store-queue-variables nil
+  "Non-nil means queued mail keeps the server it was written for."
+  :type 'boolean
+  :version "28.1")
+
+(defvar smtpmail--stored-queue-variables
+  '(smtpmail-smtp-server
+    smtpmail-stream-type
+    smtpmail-smtp-service
+    smtpmail-smtp-user)
+  "Variables that `smtpmail-store-queue-variables' stores.")
+
+;;;; Looking at what happens
+
+(defcustom smtpmail-debug-info nil
+  "Non-nil means show the server's replies and keep the trace.
+The trace is in the buffer *trace of SMTP session to SERVER*; without
+this it stays only after a failure."
+  :type 'boolean)
+
+(defcustom smtpmail-debug-verb nil
+  "Non-nil means say VERB to a server that offers it."
+  :type 'boolean)
+
+(defcustom smtpmail-warn-about-unknown-extensions nil
+  "Non-nil means tell of extensions of the server that are not known."
+  :type 'boolean
+  :version "21.1")
+
+(provide 'smtpmail-options)
+
+;;; smtpmail-options.el ends here

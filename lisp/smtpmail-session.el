@@ -1,0 +1,336 @@
+;;; smtpmail-session.el --- wait for a delivery and serve it  -*- lexical-binding: t -*-
+
+;; Copyright (C) 2026 The smtpmail contributors
+;; SPDX-License-Identifier: GPL-3.0-or-later
+
+;; This program is free software: you can redistribute it and/or modify
+;; it under the terms of the GNU General Public License as published by
+;; the Free Software Foundation, either version 3 of the License, or
+;; (at your option) any later version.
+
+;; This program is distributed in the hope that it will be useful,
+;; but WITHOUT ANY WARRANTY; without even the implied warranty of
+;; MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+;; GNU General Public License for more details.
+
+;; You should have received a copy of the GNU General Public License
+;; along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+;;; Commentary:
+
+;;; Commentary:
+
+;; A delivery runs on a thread of the engine.  Here Lisp waits for it, in a
+;; loop that \`C-g' leaves at once: it takes the events, keeps the trace
+;; buffer, tells the user what is being waited for, and answers questions.
+;; Questions are answered in the loop, never in a process filter.
+
+;;; Code:
+
+(require 'cl-lib)
+(require 'smtpmail-options)
+(require 'smtpmail-module)
+(require 'smtpmail-auth)
+(require 'smtpmail-report)
+
+(declare-function smtpmail-module--open "ext:smtpmail-core" (request pipe))
+(declare-function smtpmail-module--events "ext:smtpmail-core" (delivery))
+(declare-function smtpmail-module--login "ext:smtpmail-core" (delivery id login))
+(declare-function smtpmail-module--answer "ext:smtpmail-core" (delivery id yes))
+(declare-function smtpmail-module--cancel "ext:smtpmail-core" (delivery))
+
+(defconst smtpmail-session--patience 1.0
+  "Seconds after which the user is told what is being waited for.")
+
+(defconst smtpmail-session--kept-traces 5
+  "How many sessions a trace buffer keeps.")
+
+(cl-defstruct (smtpmail-session
+               (:constructor smtpmail-session--make)
+               (:copier nil))
+  "A delivery that is being waited for."
+  (host nil :documentation "The server, as the user named it.")
+  (port nil :documentation "Its port, an integer.")
+  (service nil :documentation "The port, as the user named it.")
+  (ask nil :documentation "Non-nil if credentials are to be asked for at once.")
+  (delivery nil :documentation "The engine's object.")
+  (process nil :documentation "The pipe process; its buffer is the trace.")
+  (login nil :documentation "The `smtpmail-auth-login' used last.")
+  (phase nil :documentation "What is being waited for, a symbol.")
+  (since nil :documentation "When that began, in seconds.")
+  (told nil :documentation "When the user was last told, in seconds.")
+  (progress nil :documentation "(OCTETS . OF), of the text sent.")
+  (text-since nil :documentation "When the text began, in seconds.")
+  (report nil :documentation "The plist of the finished delivery."))
+
+;;;; Trace
+
+(defun smtpmail-session-trace-name (host)
+  "Return the name of the trace buffer for HOST."
+  (format "*trace of SMTP session to %s*" host))
+
+(defun smtpmail-session--open-trace (host port)
+  "Return the trace buffer for HOST, with a heading for a session at PORT."
+  (with-current-buffer (get-buffer-create (smtpmail-session-trace-name host))
+    (setq buffer-undo-list t)
+    (let ((inhibit-read-only t))
+      (goto-char (point-max))
+      (unless (bobp) (insert "\n\f\n"))
+      (insert (format "Session to %s port %s, %s\n" host port
+                      (format-time-string "%F %T %z")))
+      (smtpmail-session--shorten-trace))
+    (current-buffer)))
+
+(defun smtpmail-session--shorten-trace ()
+  "Keep the last sessions only in the current buffer, a trace."
+  (save-excursion
+    (goto-char (point-max))
+    (when (re-search-backward "^\f$" nil t smtpmail-session--kept-traces)
+      (delete-region (point-min) (line-beginning-position 2)))))
+
+(defun smtpmail-session--close-trace (session keep)
+  "Drop the trace of SESSION unless KEEP; other sessions' traces stay."
+  (let ((buffer (process-buffer (smtpmail-session-process session))))
+    (when (and (buffer-live-p buffer) (not keep))
+      (with-current-buffer buffer
+        (let ((inhibit-read-only t))
+          (goto-char (point-max))
+          (if (re-search-backward "\n\f$" nil t)
+              (delete-region (point) (point-max))
+            (let ((kill-buffer-query-functions nil))
+              (kill-buffer buffer))))))))
+
+(defun smtpmail-session--trace (session text)
+  "Append TEXT to the trace of SESSION, and echo replies if wanted."
+  (let ((buffer (process-buffer (smtpmail-session-process session))))
+    (when (buffer-live-p buffer)
+      (with-current-buffer buffer
+        (let ((inhibit-read-only t))
+          (save-excursion
+            (goto-char (point-max))
+            (insert text)))))
+    (when (and smtpmail-debug-info
+               (string-match "\\` *[0-9.]+ S: \\(.*\\)\n" text))
+      (message "%s" (match-string 1 text)))))
+
+;;;###autoload
+(defun smtpmail-show-trace ()
+  "Show the trace of the last SMTP session that was kept."
+  (interactive)
+  (let ((buffer (seq-find (lambda (buffer)
+                            (string-prefix-p "*trace of SMTP session to "
+                                             (buffer-name buffer)))
+                          (buffer-list))))
+    (if buffer
+        (pop-to-buffer buffer)
+      (message "No trace is kept; set `smtpmail-debug-info' to keep each"))))
+
+;;;; What the user sees
+
+(defun smtpmail-session--tell (session)
+  "Tell the user what SESSION waits for, once a second."
+  (let ((now (float-time))
+        (since (smtpmail-session-since session)))
+    (when (and since
+               (not noninteractive)
+               (> (- now since) smtpmail-session--patience)
+               (> (- now (or (smtpmail-session-told session) 0)) 1))
+      (setf (smtpmail-session-told session) now)
+      (let ((message-log-max nil))
+        (message "%s" (smtpmail-session--stage session now))))))
+
+(defun smtpmail-session--stage (session now)
+  "Return what SESSION is doing at the time NOW, a text."
+  (let ((progress (smtpmail-session-progress session))
+        (seconds (- now (smtpmail-session-since session))))
+    (if (and progress (eq (smtpmail-session-phase session) 'text))
+        (let ((elapsed (- now (smtpmail-session-text-since session))))
+          (format "Sending email %d%% (%.1f of %.1f MB, %.1f MB/s; C-g stops)"
+                  (/ (* 100 (car progress)) (max 1 (cdr progress)))
+                  (/ (car progress) 1e6) (/ (cdr progress) 1e6)
+                  (/ (car progress) 1e6 (max 0.1 elapsed))))
+      (format "Waiting for %s: %s (%d s; C-g stops)"
+              (smtpmail-session-host session)
+              (smtpmail-report-awaited (smtpmail-session-phase session))
+              seconds))))
+
+;;;; Events
+
+(defun smtpmail-session--dispatch (session event)
+  "Act on EVENT, a list (TYPE . PLIST), of SESSION."
+  (pcase event
+    (`(trace . ,plist)
+     (smtpmail-session--trace session (plist-get plist :text)))
+    (`(phase . ,plist)
+     (setf (smtpmail-session-phase session) (plist-get plist :phase)
+           (smtpmail-session-since session) (float-time))
+     (when (eq (plist-get plist :phase) 'text)
+       (setf (smtpmail-session-text-since session) (float-time))))
+    (`(progress . ,plist)
+     (setf (smtpmail-session-progress session)
+           (cons (plist-get plist :octets) (plist-get plist :of))))
+    (`(retry . ,plist)
+     (setf (smtpmail-session-since session) nil)
+     (message "%s; trying again in %d s..."
+              (plist-get (plist-get plist :failure) :text)
+              (plist-get plist :seconds)))
+    (`(question . ,plist)
+     (smtpmail-session--answer session plist))
+    (`(finished . ,plist)
+     (setf (smtpmail-session-report session) plist))))
+
+(defun smtpmail-session--answer (session question)
+  "Answer QUESTION, a plist, of SESSION."
+  ;; The clock on the screen stands still while the user thinks.
+  (setf (smtpmail-session-since session) nil)
+  (let ((id (plist-get question :id))
+        (delivery (smtpmail-session-delivery session)))
+    (pcase (plist-get question :kind)
+      ('credentials
+       (smtpmail-session--answer-login
+        session id (smtpmail-session--find-login session question)
+        (plist-get question :offered)))
+      ('clear-login
+       (smtpmail-module--answer
+        delivery id
+        (and (smtpmail-auth-can-prompt-p)
+             (yes-or-no-p
+              (format "The connection to %s is not encrypted, and your \
+password would travel in clear.  Send it? "
+                      (smtpmail-session-host session))))))
+      ('refused-recipients
+       (smtpmail-module--answer
+        delivery id (smtpmail-session--send-rest-p question))))))
+
+(defun smtpmail-session--find-login (session question)
+  "Return the login that QUESTION of SESSION asks for, or nil."
+  (let ((host (smtpmail-session-host session))
+        (service (smtpmail-session-service session))
+        (login (smtpmail-session-login session))
+        (refused (plist-get question :refused)))
+    (setf (smtpmail-session-login session)
+          (if refused
+              (and login
+                   (progn
+                     (smtpmail-auth-refused login host service)
+                     (smtpmail-auth-ask-again login host service
+                                              (plist-get refused :text))))
+            (smtpmail-auth-lookup
+             host service
+             (or (smtpmail-session-ask session)
+                 (and (plist-get question :demanded)
+                      (smtpmail-auth-can-prompt-p)))
+             login)))))
+
+(defun smtpmail-session--answer-login (session id login offered)
+  "Answer question ID of SESSION with LOGIN, or with nothing if nil.
+OFFERED are the server's mechanisms, strings."
+  (let ((secret (and login (smtpmail-auth-secret-bytes login))))
+    (unwind-protect
+        (smtpmail-module--login
+         (smtpmail-session-delivery session) id
+         (and login
+              (list :user (smtpmail-auth-login-user login)
+                    :secret secret
+                    :mechanisms
+                    (mapcar #'symbol-name
+                            (smtpmail-auth-mechanisms login offered))
+                    :required (smtpmail-auth-login-final login))))
+      (when secret (clear-string secret)))))
+
+(defun smtpmail-session--send-rest-p (question)
+  "Ask whether those not refused in QUESTION shall get the message."
+  (let* ((recipients (plist-get question :recipients))
+         (refused (seq-filter (lambda (r) (plist-get r :failure)) recipients)))
+    (and (smtpmail-auth-can-prompt-p)
+         (y-or-n-p
+          (format "%s.  Send to the other %d? "
+                  (mapconcat (lambda (r)
+                               (format "<%s> refused: %s" (plist-get r :address)
+                                       (plist-get (plist-get r :failure) :text)))
+                             refused "; ")
+                  (- (length recipients) (length refused)))))))
+
+;;;; Waiting
+
+(defun smtpmail-session--wait (session)
+  "Serve SESSION until its report is in."
+  (let ((process (smtpmail-session-process session))
+        (delivery (smtpmail-session-delivery session)))
+    (while (not (smtpmail-session-report session))
+      (mapc (lambda (event) (smtpmail-session--dispatch session event))
+            (smtpmail-module--events delivery))
+      (unless (smtpmail-session-report session)
+        (smtpmail-session--tell session)
+        (accept-process-output process 0.5)))))
+
+(defun smtpmail-session--open (session request)
+  "Begin the delivery of REQUEST, a plist, for SESSION."
+  (let* ((host (smtpmail-session-host session))
+         (trace (smtpmail-session--open-trace host
+                                              (smtpmail-session-port session)))
+         ;; It would delay each event by 24 ms.
+         (process-adaptive-read-buffering nil))
+    (setf (smtpmail-session-process session)
+          (make-pipe-process :name "smtpmail" :buffer trace :noquery t
+                             :coding 'no-conversion
+                             :filter #'ignore :sentinel #'ignore)
+          (smtpmail-session-delivery session)
+          (smtpmail-module--open request
+                                 (smtpmail-session-process session)))))
+
+(defun smtpmail-session-run (request service ask)
+  "Deliver what the plist REQUEST says; return the report, a plist.
+SERVICE is the port as the user named it, for credentials; ASK non-nil
+asks for them at the first opportunity.  `C-g' ends the delivery at once:
+it signals `quit' with a text that says whether the message may have been
+sent.  The trace stays if the message was not sent."
+  (smtpmail-module-ensure)
+  (let ((session (smtpmail-session--make :host (plist-get request :host)
+                                         :port (plist-get request :port)
+                                         :service service
+                                         :ask ask))
+        (failure nil)
+        ;; What follows a quit must not be quit; callers may be timers, which
+        ;; inhibit quitting from the outset.
+        (inhibit-quit t))
+    (with-local-quit
+      (condition-case problem
+          (progn
+            (smtpmail-session--open session request)
+            (smtpmail-session--wait session))
+        (error (setq failure problem))))
+    (let* ((report (smtpmail-session-report session))
+           (sent (eq (plist-get report :verdict) 'accepted))
+           (maybe (and (not report)
+                       (smtpmail-session-delivery session)
+                       (smtpmail-module--cancel
+                        (smtpmail-session-delivery session)))))
+      (when (smtpmail-session-process session)
+        (smtpmail-session--close-trace session (or smtpmail-debug-info
+                                                   (not sent)))
+        (delete-process (smtpmail-session-process session)))
+      (cond (failure (signal (car failure) (cdr failure)))
+            ((not report)
+             (setq quit-flag nil)
+             (signal 'quit
+                     (list (if maybe
+                               "Stopped; the server may have taken the message"
+                             "Stopped; nothing was sent"))))
+            ((and (plist-get report :logged-in)
+                  (smtpmail-session-login session))
+             (smtpmail-session--keep-login session)))
+      report)))
+
+(defun smtpmail-session--keep-login (session)
+  "Let auth-source keep the login of SESSION, which the server accepted.
+An error or a quit there must not look like a failed send."
+  (condition-case problem
+      (with-local-quit
+        (smtpmail-auth-accepted (smtpmail-session-login session)))
+    (error (message "The login could not be saved: %s"
+                    (error-message-string problem)))))
+
+(provide 'smtpmail-session)
+
+;;; smtpmail-session.el ends here

@@ -1,0 +1,290 @@
+;;; smtpmail.el --- send mail by SMTP, in the place of the built-in  -*- lexical-binding: t -*-
+
+;; Copyright (C) 2026 The smtpmail contributors
+;; SPDX-License-Identifier: GPL-3.0-or-later
+
+;; This program is free software: you can redistribute it and/or modify
+;; it under the terms of the GNU General Public License as published by
+;; the Free Software Foundation, either version 3 of the License, or
+;; (at your option) any later version.
+
+;; This program is distributed in the hope that it will be useful,
+;; but WITHOUT ANY WARRANTY; without even the implied warranty of
+;; MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+;; GNU General Public License for more details.
+
+;; You should have received a copy of the GNU General Public License
+;; along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+;;; Commentary:
+
+;; Author: The smtpmail contributors
+;; Version: 0.1.0
+;; Package-Requires: ((emacs "28.1"))
+;; Keywords: mail
+
+;;; Commentary:
+
+;; (setq send-mail-function 'smtpmail-send-it)
+;;
+;; A message goes from the mail buffer to a prepared message
+;; (smtpmail-message.el), through `smtpmail-via-smtp' into a request, and by
+;; the engine (smtpmail-module.el, smtpmail-session.el) to the server.  This
+;; file is the face that everybody knows.
+
+;;; Code:
+
+(require 'subr-x)
+(require 'sendmail)
+(require 'smtpmail-options)
+(require 'smtpmail-services)
+(require 'smtpmail-auth)
+(require 'smtpmail-message)
+(require 'smtpmail-module)
+(require 'smtpmail-report)
+(require 'smtpmail-session)
+
+(defvar gnutls-trustfiles)
+
+(declare-function smtpmail-module--content "ext:smtpmail-core" ())
+(declare-function smtpmail-module--content-path "ext:smtpmail-core" (content))
+(declare-function message-narrow-to-headers "message" ())
+
+;;;; Sending
+
+;;;###autoload
+(defun smtpmail-send-it ()
+  "Send the mail in the current buffer by SMTP.
+For `send-mail-function' and `message-send-mail-function'.  Signal an
+error if it was not sent; the buffer does not change."
+  (let ((message (smtpmail-message-prepare)))
+    (unwind-protect
+        (progn
+          (unless (smtpmail-message-recipients message)
+            (error "Sending failed; no recipients"))
+          (when smtpmail-queue-mail
+            (error "Queueing is not there yet; set `smtpmail-queue-mail' to nil"))
+          (smtpmail--send message)
+          (smtpmail--write-copies message))
+      (smtpmail-message-discard message))))
+
+(defun smtpmail--send (message)
+  "Send MESSAGE, a `smtpmail-message', or signal an error."
+  (let ((failure
+         (let ((smtpmail-code-conv-from (smtpmail-message-coding message))
+               (smtpmail-mail-address (smtpmail-message-sender message)))
+           ;; By its symbol: users advise it to choose the server.
+           (funcall #'smtpmail-via-smtp
+                    (smtpmail-message-recipients message)
+                    (smtpmail-message-buffer message)))))
+    (when failure
+      (error "Sending failed: %s"
+             (if (stringp failure)
+                 (smtpmail--sanitize-error-message failure)
+               failure)))))
+
+(defun smtpmail--sanitize-error-message (text)
+  "Return TEXT with whatever follows AUTH left out of a command it cites."
+  (replace-regexp-in-string "\\bAUTH [A-Z0-9-]+ [^ ]+" "AUTH <omitted>" text t t))
+
+(defun smtpmail--write-copies (message)
+  "Write the Fcc copies of MESSAGE, which was sent; tell what failed."
+  (pcase-dolist (`(,file ,why ,buffer) (smtpmail-message-write-fcc message))
+    (display-warning
+     'smtpmail
+     (format "Sent, but the copy in %s could not be written: %s; \
+it is in the buffer %s" file why buffer))))
+
+(defun smtpmail-via-smtp (recipient smtpmail-text-buffer
+                                    &optional ask-for-password _send-attempts)
+  "Send the text in SMTPMAIL-TEXT-BUFFER to RECIPIENT, a list of addresses.
+Return nil if the server took the message, else the reason, a string.
+ASK-FOR-PASSWORD non-nil asks for credentials at once.  The server and
+all else that is not given is what the variables say at the time of the
+call."
+  (unless smtpmail-smtp-server
+    (smtpmail-query-smtp-server))
+  (let* ((host (or smtpmail-smtp-server
+                   (error "`smtpmail-smtp-server' not defined")))
+         (request (smtpmail--request host recipient smtpmail-text-buffer))
+         (report (smtpmail-session-run
+                  request smtpmail-smtp-service
+                  (or ask-for-password
+                      (and smtpmail-servers-requiring-authorization
+                           (string-match-p
+                            smtpmail-servers-requiring-authorization host))))))
+    (or (smtpmail-report-error report host (plist-get request :port))
+        (ignore (message "%s" (smtpmail-report-success report))))))
+
+;;;; Requests
+
+(defun smtpmail--request (host recipients buffer)
+  "Return the engine's request to send the text in BUFFER to RECIPIENTS.
+HOST is the server's name; everything else is what the variables say."
+  (let ((client (smtpmail-auth-client-certificate host smtpmail-smtp-service))
+        (security (smtpmail--security host)))
+    `( :host ,host
+       :port ,(smtpmail--port)
+       :security ,security
+       :ehlo-name ,(smtpmail-fqdn)
+       :sender ,(smtpmail--sender buffer)
+       :recipients ,(mapcar #'smtpmail-maybe-append-domain recipients)
+       ,@(smtpmail--text buffer)
+       :clear-login ,(or (eq security 'never) (smtpmail--this-machine-p host))
+       :verb ,smtpmail-debug-verb
+       :refused-recipients ,(if (and (eq smtpmail-on-refused-recipients 'ask)
+                                     (not (smtpmail-auth-can-prompt-p)))
+                                'abort
+                              smtpmail-on-refused-recipients)
+       :trust-files ,(smtpmail--trust-files)
+       :client-key ,(car client)
+       :client-certificate ,(cdr client)
+       :attempts ,(max 1 smtpmail-retries)
+       :connect-timeout ,smtpmail-connect-timeout
+       :timeout ,smtpmail-timeout
+       :traced-octets ,(if smtpmail-debug-info 4096 0))))
+
+(defun smtpmail--port ()
+  "Return `smtpmail-smtp-service' as an integer."
+  (or (smtpmail-services-port smtpmail-smtp-service)
+      (error "`smtpmail-smtp-service' is neither a port nor a known service: %S"
+             smtpmail-smtp-service)))
+
+(defun smtpmail--security (host)
+  "Return how the connection to HOST is protected, for the engine."
+  (pcase smtpmail-stream-type
+    ((or 'ssl 'tls "ssl" "tls") 'implicit)
+    ((or 'starttls "starttls") 'required)
+    ((or 'plain "plain") 'never)
+    ((or 'nil 'network "network")
+     (if (smtpmail-auth-starttls-required-p host smtpmail-smtp-service)
+         'required
+       'opportunistic))
+    (other (error "Invalid connection type in `smtpmail-stream-type': %S" other))))
+
+(defun smtpmail--this-machine-p (host)
+  "Return non-nil if HOST is a name of this machine."
+  (string-match-p
+   "\\`\\(?:localhost\\|127\\(?:\\.[0-9]\\{1,3\\}\\)\\{3\\}\\|\\[?::1]?\\)\\'" host))
+
+(defun smtpmail--sender (buffer)
+  "Return the envelope sender for the message in BUFFER."
+  (or smtpmail-mail-address
+      (with-current-buffer buffer
+        (save-excursion
+          (save-restriction
+            (require 'message)
+            (message-narrow-to-headers)
+            (or (and mail-specify-envelope-from (mail-envelope-from))
+                (car (smtpmail-message-addresses
+                      (or (mail-fetch-field "from") "")))))))
+      (smtpmail-user-mail-address)
+      (error "No envelope sender: the message has no From, \
+and `user-mail-address' is not an address")))
+
+(defun smtpmail--text (buffer)
+  "Return the text in BUFFER as part of a request."
+  (let* ((coding (and (buffer-local-value 'enable-multibyte-characters buffer)
+                      smtpmail-code-conv-from))
+         (content (and (>= (buffer-size buffer) smtpmail-message-string-limit)
+                       (progn (smtpmail-module-ensure)
+                              (smtpmail-module--content)))))
+    (if content
+        (progn
+          (smtpmail-message-write buffer coding
+                                  (smtpmail-module--content-path content))
+          (list :content content))
+      (list :text (smtpmail-message-encode buffer coding)))))
+
+(defun smtpmail--trust-files ()
+  "Return the files of `gnutls-trustfiles' that are not the system's own.
+Those the engine trusts anyway."
+  (when (boundp 'gnutls-trustfiles)
+    (seq-filter #'file-readable-p
+                (mapcar #'expand-file-name
+                        (seq-difference
+                         gnutls-trustfiles
+                         (eval (car (get 'gnutls-trustfiles 'standard-value))
+                               t))))))
+
+;;;; The first server
+
+(defun smtpmail-query-smtp-server ()
+  "Ask for a server, find a port where it answers, and save both.
+Signal an error if there is nobody to ask, or if no port answers."
+  (unless (smtpmail-auth-can-prompt-p)
+    (error "`smtpmail-smtp-server' not defined"))
+  (let ((server (read-string "Outgoing SMTP mail server: "))
+        (ports (delete-dups
+                (append (and (not (equal (smtpmail-services-port
+                                          smtpmail-smtp-service)
+                                         25))
+                             (list (smtpmail--port)))
+                        (list 465 587 25))))
+        (found nil))
+    (setq found (seq-find (lambda (port) (smtpmail--answers-p server port)) ports))
+    (unless found
+      (let ((port (read-number (format "Port number to use when contacting %s? "
+                                       server))))
+        (setq found (and (smtpmail--answers-p server port) port))))
+    (unless found
+      (error "Couldn't contact an SMTP server"))
+    (when (eql found 465)
+      (customize-save-variable 'smtpmail-stream-type 'ssl))
+    (customize-save-variable 'smtpmail-smtp-server server)
+    (customize-save-variable 'smtpmail-smtp-service found)))
+
+(defun smtpmail--answers-p (server port)
+  "Return non-nil if a connection to SERVER at PORT comes about."
+  (let ((process (ignore-errors
+                   (make-network-process :name "smtpmail probe" :host server
+                                         :service port :nowait t)))
+        (end (+ (float-time) smtpmail-connect-timeout)))
+    (when process
+      (unwind-protect
+          (progn
+            (while (and (eq (process-status process) 'connect)
+                        (< (float-time) end))
+              (message "Trying %s port %d..." server port)
+              (accept-process-output process 0.1))
+            (eq (process-status process) 'open))
+        (delete-process process)))))
+
+;;;; Which smtpmail this is
+
+;;;###autoload
+(defun smtpmail-version (&optional show)
+  "Return the version of smtpmail; SHOW it, and the files in force."
+  (interactive (list t))
+  (let ((text (format "smtpmail %s (%s; engine %s)"
+                      smtpmail-module-version
+                      (symbol-file 'smtpmail-send-it 'defun)
+                      (if (featurep 'smtpmail-core)
+                          (smtpmail-module-file)
+                        (format "not loaded: %s" (smtpmail-module-file))))))
+    (when show (message "%s" text))
+    text))
+
+;;;###autoload
+(defun smtpmail-use-builtin ()
+  "Load the smtpmail that came with Emacs over this one, for this session."
+  (interactive)
+  (let ((builtin (smtpmail--builtin-file)))
+    (load builtin nil t)
+    (message "The built-in smtpmail is in force: %s" builtin)))
+
+(defun smtpmail--builtin-file ()
+  "Return the file of the smtpmail that came with Emacs, without suffix."
+  (let* ((ours (file-name-as-directory smtpmail-module--directory))
+         (load-path (seq-remove
+                     (lambda (directory)
+                       (and directory
+                            (file-equal-p (file-name-as-directory directory) ours)))
+                     load-path)))
+    (if-let ((file (locate-library "smtpmail")))
+        (file-name-sans-extension (string-remove-suffix ".gz" file))
+      (error "This Emacs has no built-in smtpmail"))))
+
+(provide 'smtpmail)
+
+;;; smtpmail.el ends here
