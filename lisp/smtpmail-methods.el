@@ -39,8 +39,8 @@
 
 (declare-function smtpmail-send-command "smtpmail-session" (process command))
 (declare-function smtpmail-read-response "smtpmail-session" (process))
-(declare-function native-comp-unit-file "data.c" (comp-unit))
-(declare-function subr-native-comp-unit "data.c" (subr))
+(declare-function native-comp-unit-file "ext:data.c" (comp-unit))
+(declare-function subr-native-comp-unit "ext:data.c" (subr))
 
 ;;;; Text that strangers sent
 

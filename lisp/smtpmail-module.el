@@ -30,7 +30,7 @@
 
 (require 'subr-x)
 
-(declare-function smtpmail-module--version "ext:smtpmail-core" ())
+(declare-function smtpmail-module--version "ext:exports.rs" ())
 
 (defconst smtpmail-module-version "0.1.0"
   "The version of smtpmail, which its engine must have too.")
@@ -45,7 +45,7 @@
 (defun smtpmail-module-file ()
   "Return the name of the engine's file, or signal that Emacs takes none."
   (unless (and (fboundp 'module-load) (bound-and-true-p module-file-suffix))
-    (error "smtpmail needs an Emacs with support for dynamic modules; \
+    (error "Smtpmail needs an Emacs with support for dynamic modules; \
 M-x smtpmail-use-builtin goes back to the built-in smtpmail"))
   (expand-file-name (concat "smtpmail-core" module-file-suffix)
                     smtpmail-module--directory))
@@ -85,9 +85,9 @@ done.  Nothing is sent then, and nothing else takes its place silently."
         (error (smtpmail-module--fail
                 file (error-message-string failure))))))
   (unless (equal (smtpmail-module--version) smtpmail-module-version)
-    (error "smtpmail's engine is of version %s, its Lisp files of %s: \
-restart Emacs to use one of them" (smtpmail-module--version)
-smtpmail-module-version)))
+    (error "Smtpmail's engine is of version %s, its Lisp files of %s: \
+restart Emacs to use one of them"
+           (smtpmail-module--version) smtpmail-module-version)))
 
 (defun smtpmail-module--fail (file reason)
   "Signal that the engine's FILE cannot be used for REASON, and what to do."
@@ -101,8 +101,8 @@ smtpmail-module-version)))
   "Build the engine's FILE if the user wants it; it cannot be used for REASON."
   (unless (and (not noninteractive)
                (smtpmail-module--source-directory)
-               (y-or-n-p (format "smtpmail's engine %s.  Build it now? \
-(a minute or two) " reason)))
+               (y-or-n-p (format "Smtpmail's engine %s.  Build it, which takes a minute or two? "
+                             reason)))
     (smtpmail-module--fail file reason))
   (smtpmail-module-build))
 
@@ -142,7 +142,7 @@ smtpmail-module-version)))
       (error "To build smtpmail's engine, install %s" missing))
     (smtpmail-module--run-cargo source)
     (smtpmail-module--install (smtpmail-module--built-file source) file)
-    (message "smtpmail's engine is built: %s" file)))
+    (message "Smtpmail's engine is built: %s" file)))
 
 (defun smtpmail-module--built-file (source)
   "Return the file that cargo makes in SOURCE."
@@ -186,7 +186,7 @@ A module that is loaded must not be written over: that would kill Emacs."
         (kill-process process)))
     (unless (eq 0 (process-exit-status process))
       (unless noninteractive (display-buffer buffer))
-      (error "smtpmail's engine could not be built; see the buffer %s"
+      (error "Smtpmail's engine could not be built; see the buffer %s"
              (buffer-name buffer)))
     (progress-reporter-done reporter)))
 

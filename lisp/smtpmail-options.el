@@ -65,7 +65,7 @@ nil uses STARTTLS if the server offers it, `starttls' insists on it,
 
 (defcustom smtpmail-local-domain nil
   "Domain to append to the machine's name in EHLO.
-Not needed if `system-name' already has a domain."
+Not needed if the function `system-name' returns one with a domain."
   :type '(choice (const :tag "None" nil) (string :tag "Domain")))
 
 (defcustom smtpmail-sendto-domain nil

@@ -28,6 +28,8 @@
 
 ;;; Code:
 
+(eval-when-compile (require 'subr-x))
+
 (require 'seq)
 
 (defconst smtpmail-services--names

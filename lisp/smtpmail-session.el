@@ -33,11 +33,11 @@
 (require 'smtpmail-auth)
 (require 'smtpmail-report)
 
-(declare-function smtpmail-module--open "ext:smtpmail-core" (request pipe))
-(declare-function smtpmail-module--events "ext:smtpmail-core" (delivery))
-(declare-function smtpmail-module--login "ext:smtpmail-core" (delivery id login))
-(declare-function smtpmail-module--answer "ext:smtpmail-core" (delivery id yes))
-(declare-function smtpmail-module--cancel "ext:smtpmail-core" (delivery))
+(declare-function smtpmail-module--open "ext:exports.rs" (request pipe))
+(declare-function smtpmail-module--events "ext:exports.rs" (delivery))
+(declare-function smtpmail-module--login "ext:exports.rs" (delivery id login))
+(declare-function smtpmail-module--answer "ext:exports.rs" (delivery id yes))
+(declare-function smtpmail-module--cancel "ext:exports.rs" (delivery))
 
 (defconst smtpmail-session--patience 1.0
   "Seconds after which the user is told what is being waited for.")

@@ -46,9 +46,15 @@
 
 (defvar gnutls-trustfiles)
 
-(declare-function smtpmail-module--content "ext:smtpmail-core" ())
-(declare-function smtpmail-module--content-path "ext:smtpmail-core" (content))
+(declare-function smtpmail-module--content "ext:exports.rs" ())
+(declare-function smtpmail-module--content-path "ext:exports.rs" (content))
 (declare-function message-narrow-to-headers "message" ())
+
+;; In the autoloads file: if the built-in was loaded before, ours goes over it.
+;; The directory of that file is the first in `load-path' there.
+;;;###autoload
+(when (and (featurep 'smtpmail) (not (featurep 'smtpmail-options)))
+  (load "smtpmail" nil t))
 
 ;;;; Sending
 

@@ -193,13 +193,13 @@ impl<'a> Courier<'a> {
                     let answer = open
                         .as_ref()
                         .and_then(|open| self.mailbox.take_answer(open.id));
-                    if let (Some(answer), Some(asked)) = (answer, open.take_if(|_| true)) {
-                        if let Some(end) =
+                    if let Some(answer) = answer
+                        && let Some(asked) = open.take()
+                        && let Some(end) =
                             self.apply(answer, asked.kind, Some((&mut session, &batch)))
-                        {
-                            session.quit();
-                            return end;
-                        }
+                    {
+                        session.quit();
+                        return end;
                     }
                 }
                 // The connection went away under an open question; what counts is

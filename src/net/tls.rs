@@ -58,8 +58,11 @@ pub struct TlsFacts {
 /// renewed bundle makes a new connector.
 type Stamp = (PathBuf, Option<(SystemTime, u64)>);
 
-static CONNECTORS: LazyLock<Mutex<HashMap<Vec<Stamp>, Arc<OnceCell<TlsConnector>>>>> =
-    LazyLock::new(Mutex::default);
+/// A connector by the files it was made of; a cell, so that two connections that
+/// want the same one at once build it once and hold up nobody else.
+type Connectors = HashMap<Vec<Stamp>, Arc<OnceCell<TlsConnector>>>;
+
+static CONNECTORS: LazyLock<Mutex<Connectors>> = LazyLock::new(Mutex::default);
 
 /// The connector for `settings`, made once.
 ///

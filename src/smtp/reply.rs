@@ -304,6 +304,7 @@ impl ReplyReader {
 mod tests {
     use super::*;
 
+    type Expected<'a> = &'a [(u16, &'a [&'a str])];
     type Outcome = Result<Vec<(u16, Vec<String>)>, ReplyError>;
 
     fn drain(
@@ -338,7 +339,7 @@ mod tests {
         whole
     }
 
-    fn replies(expected: &[(u16, &[&str])]) -> Outcome {
+    fn replies(expected: Expected<'_>) -> Outcome {
         Ok(expected
             .iter()
             .map(|(c, l)| (*c, l.iter().map(|s| s.to_string()).collect()))
@@ -347,7 +348,7 @@ mod tests {
 
     #[test]
     fn forms_that_servers_send() {
-        let table: &[(&[u8], &[(u16, &[&str])])] = &[
+        let table: &[(&[u8], Expected<'_>)] = &[
             (
                 b"220 mx.example.org ESMTP\r\n",
                 &[(220, &["mx.example.org ESMTP"])],

@@ -1,0 +1,103 @@
+# Everything that is done with smtpmail, from the sources to an installed
+# package.  `make help' lists it.
+
+EMACS ?= emacs
+CARGO ?= cargo
+
+# Where `make install' puts the Lisp and the engine: a directory of the user,
+# or PREFIX/share/emacs/site-lisp/smtpmail below DESTDIR.
+ifdef PREFIX
+LISPDIR ?= $(PREFIX)/share/emacs/site-lisp/smtpmail
+else
+LISPDIR ?= $(HOME)/.local/share/emacs/site-lisp/smtpmail
+endif
+
+BATCH := $(EMACS) -Q --batch -L lisp --eval "(setq load-prefer-newer t)"
+LISP := $(filter-out %-autoloads.el,$(wildcard lisp/*.el))
+RUST := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
+SUFFIX := $(if $(filter Darwin,$(shell uname -s)),dylib,so)
+ENGINE := lisp/smtpmail-core.$(SUFFIX)
+SERVER := target/release/smtpmail-test-server
+
+.PHONY: help
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install or name the plain packages that are missing
+	@sh test/setup.sh
+
+.PHONY: module
+module: $(ENGINE) ## build the engine and put it beside the Lisp
+
+# By another name: to write over a module that is loaded kills its Emacs.
+$(ENGINE): $(RUST)
+	$(CARGO) build --release --locked --lib
+	cp target/release/libsmtpmail_core.$(SUFFIX) $@.new
+	mv $@.new $@
+
+.PHONY: lisp
+lisp: lisp/smtpmail-autoloads.el $(LISP:.el=.elc) ## byte-compile the Lisp, write the autoloads
+
+lisp/%.elc: lisp/%.el
+	@echo "  ELC $<"
+	@$(BATCH) --eval "(setq byte-compile-error-on-warn t)" -f batch-byte-compile $<
+
+lisp/smtpmail-autoloads.el: $(LISP)
+	@$(BATCH) -l package --eval "(package-generate-autoloads 'smtpmail (expand-file-name \"lisp\"))" 2>/dev/null
+
+$(SERVER): Cargo.lock $(shell find test/server -name '*.rs' -o -name Cargo.toml)
+	$(CARGO) build --release --locked -p smtpmail-test-server
+
+.PHONY: demo
+demo: setup module lisp $(SERVER) ## send a real message and show what arrived
+	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/demo.sh
+
+.PHONY: test
+test: setup module lisp test-rust test-lisp test-servers ## everything that must hold
+
+.PHONY: test-rust
+test-rust: ## the engine's own tests
+	$(CARGO) test --locked --workspace
+
+.PHONY: test-lisp
+test-lisp: module lisp $(SERVER) ## ERT in batch Emacs, against the test server
+	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh $(TESTS)
+
+.PHONY: servers
+servers: ## fetch the real mail servers into build/
+	@test/servers/fetch all
+
+.PHONY: test-servers
+test-servers: module lisp ## send to real Postfix, Exim, aiosmtpd and smtp-server
+	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh test/real/*-tests.el
+
+.PHONY: lint
+lint: floors lint-lisp ## what is checked without running anything
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps -q
+
+.PHONY: lint-lisp
+lint-lisp: lisp
+	@$(BATCH) -l test/lint.el -f smtpmail-lint-batch $(LISP)
+
+.PHONY: floors
+floors: ## check that files import from lower floors only
+	@python3 test/floors.py
+
+.PHONY: install
+install: module lisp ## install into LISPDIR, or below PREFIX and DESTDIR
+	@mkdir -p "$(DESTDIR)$(LISPDIR)"
+	@cp lisp/*.el lisp/*.elc "$(DESTDIR)$(LISPDIR)/"
+	@cp $(ENGINE) "$(DESTDIR)$(LISPDIR)/$(notdir $(ENGINE)).new"
+	@mv "$(DESTDIR)$(LISPDIR)/$(notdir $(ENGINE)).new" "$(DESTDIR)$(LISPDIR)/$(notdir $(ENGINE))"
+	@echo 'Installed.  Put this into your init file:'
+	@echo '  (load "$(LISPDIR)/smtpmail-autoloads" nil t)'
+	@echo "  (setq send-mail-function 'smtpmail-send-it)"
+
+.PHONY: clean
+clean: ## remove what was built (downloaded servers in build/ stay)
+	$(CARGO) clean -q
+	rm -f lisp/*.elc lisp/smtpmail-autoloads.el lisp/smtpmail-core.*
+	rm -rf build/demo build/test
