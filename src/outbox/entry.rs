@@ -20,7 +20,7 @@ impl EntryName {
             && name.len() <= MAX_NAME_BYTES
             && !name.starts_with('.')
             && !name.ends_with(".el")
-            && !name.contains(|c: char| matches!(c, '/' | '\\' | '\0' | '\n' | '\r'));
+            && !name.contains(['/', '\\', '\0', '\n', '\r']);
         plain.then(|| Self(name.to_owned()))
     }
 
@@ -148,7 +148,9 @@ mod tests {
             assert!(EntryName::new(good).is_some(), "{good}");
         }
         let long = "a".repeat(201);
-        for bad in ["", ".", "..", ".hidden", "a/b", "../a", "a\\b", "a\nb", "a\0", "a.el", &long] {
+        for bad in [
+            "", ".", "..", ".hidden", "a/b", "../a", "a\\b", "a\nb", "a\0", "a.el", &long,
+        ] {
             assert!(EntryName::new(bad).is_none(), "{bad}");
         }
     }

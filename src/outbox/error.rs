@@ -42,7 +42,12 @@ pub struct OutboxError {
 
 impl OutboxError {
     pub(super) fn new(kind: ErrorKind, path: &Path, text: impl Into<String>) -> Self {
-        Self { kind, path: path.to_owned(), text: text.into(), io_kind: None }
+        Self {
+            kind,
+            path: path.to_owned(),
+            text: text.into(),
+            io_kind: None,
+        }
     }
 
     pub(super) fn disk(path: &Path, error: &io::Error) -> Self {

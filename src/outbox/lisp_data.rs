@@ -227,7 +227,9 @@ impl<'a> Reader<'a> {
         let mut value: u32 = 0;
         let mut count = 0;
         while count < most
-            && let Some(digit) = self.peek().and_then(|byte| char::from(byte).to_digit(radix))
+            && let Some(digit) = self
+                .peek()
+                .and_then(|byte| char::from(byte).to_digit(radix))
         {
             value = value
                 .checked_mul(radix)
@@ -291,7 +293,9 @@ pub(super) fn is_plain_symbol(name: &str) -> bool {
     !name.is_empty()
         && name != "nil"
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_+*/:".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_+*/:".contains(&byte))
 }
 
 #[cfg(test)]
@@ -317,14 +321,20 @@ mod tests {
             ("; why\n \"a\"", text("a")),
             (r#""\"\\""#, text("\"\\")),
             ("\"a\nb\"", text("a\nb")),
-            (r#""a\nb\tc\sd\
-e\ f""#, text("a\nb\tc def")),
+            (
+                r#""a\nb\tc\sd\
+e\ f""#,
+                text("a\nb\tc def"),
+            ),
             (r#""\101\x42\u0043\U00000044""#, text("ABCD")),
             (r#""\303\251""#, text("é")),
             (r#""\xe9\ ""#, text("?")), // a byte that is no UTF-8: see below
             ("\"é\"", text("é")),
             ("#(\"a@b\" 0 3 (face (bold :x \"y\")))", text("a@b")),
-            ("'(\"a\")", Datum::Quoted(Box::new(Datum::List(vec![text("a")])))),
+            (
+                "'(\"a\")",
+                Datum::Quoted(Box::new(Datum::List(vec![text("a")]))),
+            ),
             ("(\"a\"\n \"b\")", Datum::List(vec![text("a"), text("b")])),
         ];
         for (source, expected) in table {
@@ -350,8 +360,20 @@ e\ f""#, text("a\nb\tc def")),
     #[test]
     fn refuses_everything_else() {
         for source in [
-            ")", "[1]", "`(a)", ",a", "?a", "#'car", "#<buffer x>", "#1=(a)", "\"\\C-a\"", "\"\\N{BEL}\"",
-            "\"\\xffffffff\"", "\"\\ud800\"", "a\\ b", "\u{1}",
+            ")",
+            "[1]",
+            "`(a)",
+            ",a",
+            "?a",
+            "#'car",
+            "#<buffer x>",
+            "#1=(a)",
+            "\"\\C-a\"",
+            "\"\\N{BEL}\"",
+            "\"\\xffffffff\"",
+            "\"\\ud800\"",
+            "a\\ b",
+            "\u{1}",
         ] {
             assert_eq!(read(source), Err(ReadError::Unexpected), "{source}");
         }
@@ -370,7 +392,9 @@ e\ f""#, text("a\nb\tc def")),
         for good in ["starttls", "smtpmail-smtp-server", "a1"] {
             assert!(is_plain_symbol(good));
         }
-        for bad in ["", "nil", "a b", "1a", "a)", "a\"", "é", "?a", "#a", "a;b", "a\nb"] {
+        for bad in [
+            "", "nil", "a b", "1a", "a)", "a\"", "é", "?a", "#a", "a;b", "a\nb",
+        ] {
             assert!(!is_plain_symbol(bad), "{bad}");
         }
     }

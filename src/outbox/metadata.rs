@@ -65,11 +65,17 @@ impl Microseconds {
     pub(super) fn of(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         // Values are read back as signed numbers; the year 294,000 is enough.
-        Self(u64::try_from(since.as_micros()).unwrap_or(u64::MAX).min(i64::MAX as u64))
+        Self(
+            u64::try_from(since.as_micros())
+                .unwrap_or(u64::MAX)
+                .min(i64::MAX as u64),
+        )
     }
 
     pub(super) fn time(self) -> SystemTime {
-        UNIX_EPOCH.checked_add(Duration::from_micros(self.0)).unwrap_or(UNIX_EPOCH)
+        UNIX_EPOCH
+            .checked_add(Duration::from_micros(self.0))
+            .unwrap_or(UNIX_EPOCH)
     }
 }
 
@@ -101,7 +107,9 @@ impl Metadata {
     }
 
     pub(super) fn state(&self) -> State {
-        self.record.as_ref().map_or(State::Waiting, |record| record.state)
+        self.record
+            .as_ref()
+            .map_or(State::Waiting, |record| record.state)
     }
 
     /// The file's text. Fails only for what the file could not hold: the
@@ -328,14 +336,24 @@ impl Record {
             [_] => return Err(ProblemKind::UnsupportedVersion),
             _ => return Err(ProblemKind::HalfWritten),
         }
-        let mut record =
-            Self { revision: 0, queued: Microseconds(0), state: State::Unknown, facts: Facts::default() };
+        let mut record = Self {
+            revision: 0,
+            queued: Microseconds(0),
+            state: State::Unknown,
+            facts: Facts::default(),
+        };
         let mut has_state = false;
         for line in lines {
             if line == ENDING {
-                return if has_state { Ok(Some(record)) } else { Err(ProblemKind::HalfWritten) };
+                return if has_state {
+                    Ok(Some(record))
+                } else {
+                    Err(ProblemKind::HalfWritten)
+                };
             }
-            let line = line.strip_prefix(";; ").ok_or(ProblemKind::UnexpectedCode)?;
+            let line = line
+                .strip_prefix(";; ")
+                .ok_or(ProblemKind::UnexpectedCode)?;
             let (key, rest) = line.split_once(' ').ok_or(ProblemKind::UnexpectedCode)?;
             let data = data(rest)?;
             if key == "state" {
@@ -364,7 +382,9 @@ impl Record {
             "eight-bit" => facts.eight_bit = Some(data != [Datum::List(Vec::new())]),
             "refused-recipient" => match <[Datum; 2]>::try_from(data) {
                 Ok([Datum::Text(recipient), Datum::Text(reply)]) => {
-                    facts.refused_recipients.push(RefusedRecipient { recipient, reply });
+                    facts
+                        .refused_recipients
+                        .push(RefusedRecipient { recipient, reply });
                 }
                 _ => return Err(ProblemKind::UnexpectedCode),
             },
@@ -416,8 +436,12 @@ fn state(data: &[Datum]) -> Result<State, ProblemKind> {
         return Err(ProblemKind::UnexpectedCode);
     };
     Ok(match (name.as_str(), rest) {
-        ("deferred", rest) => State::Deferred { next_try: Microseconds(number(rest)?).time() },
-        ("scheduled", rest) => State::Scheduled { until: Microseconds(number(rest)?).time() },
+        ("deferred", rest) => State::Deferred {
+            next_try: Microseconds(number(rest)?).time(),
+        },
+        ("scheduled", rest) => State::Scheduled {
+            until: Microseconds(number(rest)?).time(),
+        },
         ("held", []) => State::Held,
         ("refused", []) => State::Refused,
         ("unknown", []) => State::Unknown,

@@ -17,12 +17,27 @@ fn texts(values: &[&str]) -> Vec<String> {
 #[test]
 fn reads_what_every_emacs_wrote() {
     let table: &[(&str, &[&str])] = &[
-        ("(setq      smtpmail-recipient-address-list (\"b@x\" \"a@x\")\n)\n", &["b@x", "a@x"]),
-        ("(setq smtpmail-recipient-address-list '(\"a@x\"))\n", &["a@x"]),
-        ("(setq smtpmail-recipient-address-list (quote (\"a@x\")))\n", &["a@x"]),
+        (
+            "(setq      smtpmail-recipient-address-list (\"b@x\" \"a@x\")\n)\n",
+            &["b@x", "a@x"],
+        ),
+        (
+            "(setq smtpmail-recipient-address-list '(\"a@x\"))\n",
+            &["a@x"],
+        ),
+        (
+            "(setq smtpmail-recipient-address-list (quote (\"a@x\")))\n",
+            &["a@x"],
+        ),
         ("(setq      smtpmail-recipient-address-list nil\n)\n", &[]),
-        ("(setq smtpmail-recipient-address-list (#(\"a@x\" 0 3 (face (italic)))))", &["a@x"]),
-        ("; -*- coding: utf-8 -*-\r\n(setq smtpmail-recipient-address-list\r\n (\"ü@x\"))\r\n", &["ü@x"]),
+        (
+            "(setq smtpmail-recipient-address-list (#(\"a@x\" 0 3 (face (italic)))))",
+            &["a@x"],
+        ),
+        (
+            "; -*- coding: utf-8 -*-\r\n(setq smtpmail-recipient-address-list\r\n (\"ü@x\"))\r\n",
+            &["ü@x"],
+        ),
     ];
     for (source, expected) in table {
         let metadata = parse(source).expect(source);
@@ -42,9 +57,17 @@ fn a_stored_nil_is_not_an_absent_variable() {
     assert_eq!(metadata.variables.stream_type, Some(Value::Nil));
     assert_eq!(metadata.variables.service, Some(Value::Integer(25)));
     assert_eq!(metadata.variables.user, None);
-    let kept = [("smtpmail-new-thing".to_owned(), "(1 \"two\" (x))".to_owned())];
+    let kept = [(
+        "smtpmail-new-thing".to_owned(),
+        "(1 \"two\" (x))".to_owned(),
+    )];
     assert_eq!(metadata.other_variables, kept);
-    assert!(metadata.to_source().expect("writable").contains("     smtpmail-new-thing (1 \"two\" (x))\n"));
+    assert!(
+        metadata
+            .to_source()
+            .expect("writable")
+            .contains("     smtpmail-new-thing (1 \"two\" (x))\n")
+    );
 }
 
 #[test]
@@ -84,7 +107,10 @@ fn a_cut_file_is_half_written_or_unexpected_but_never_an_entry_of_ours() {
         }
     }
     assert_eq!(parse(""), Err(ProblemKind::HalfWritten));
-    assert_eq!(parse("(setq smtpmail-recipient-address-list (\"a@x\""), Err(ProblemKind::HalfWritten));
+    assert_eq!(
+        parse("(setq smtpmail-recipient-address-list (\"a@x\""),
+        Err(ProblemKind::HalfWritten)
+    );
 }
 
 #[test]
@@ -118,30 +144,52 @@ fn line_ends_in_facts_stay_inside_their_comment() {
         record.facts.subject = Some("a\n(delete-file \"x\")\r\n;; end\n".into());
     }
     let source = metadata.to_source().expect("writable");
-    assert!(source.lines().skip_while(|line| *line != ")").skip(1).all(|line| line.starts_with(";; ")));
+    assert!(
+        source
+            .lines()
+            .skip_while(|line| *line != ")")
+            .skip(1)
+            .all(|line| line.starts_with(";; "))
+    );
     assert_eq!(parse(&source), Ok(metadata));
 }
 
 fn sample() -> Metadata {
-    let facts = Facts { subject: Some("grüße".into()), size: Some(7), ..Facts::default() };
+    let facts = Facts {
+        subject: Some("grüße".into()),
+        size: Some(7),
+        ..Facts::default()
+    };
     Metadata {
         recipients: texts(&["a@example.org"]),
         variables: StoredVariables::default(),
         other_variables: Vec::new(),
-        record: Some(Record { revision: 1, queued: Microseconds(5), state: State::Held, facts }),
+        record: Some(Record {
+            revision: 1,
+            queued: Microseconds(5),
+            state: State::Held,
+            facts,
+        }),
     }
 }
 
 fn any_text() -> impl Strategy<Value = String> {
-    vec(prop_oneof![any::<char>(), prop::sample::select(vec!['"', '\\', '\n', '\r', ';', ')', '\0', 'x'])], 0..12)
-        .prop_map(|characters| characters.into_iter().collect())
+    vec(
+        prop_oneof![
+            any::<char>(),
+            prop::sample::select(vec!['"', '\\', '\n', '\r', ';', ')', '\0', 'x'])
+        ],
+        0..12,
+    )
+    .prop_map(|characters| characters.into_iter().collect())
 }
 
 fn any_value() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Nil),
         any::<i64>().prop_map(Value::Integer),
-        prop::sample::select(vec!["starttls", "ssl", "t", "plain"]).prop_map(|name| Value::Symbol(name.into())),
+        prop::sample::select(vec!["starttls", "ssl", "t", "plain"])
+            .prop_map(|name| Value::Symbol(name.into())),
         any_text().prop_map(Value::Text),
     ]
 }

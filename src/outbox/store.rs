@@ -1,0 +1,623 @@
+//! The outbox itself: open, add, list, mark, make durable.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use super::claim::{Claim, Outcome};
+use super::disk::{Disk, NewFile, StepHook, open_plain};
+use super::entry::{EntryName, Facts, State, StoredVariables};
+use super::error::{ErrorKind, OutboxError, Result};
+use super::header;
+use super::index::Index;
+use super::lock::{Attempt, FileLock};
+use super::metadata::{Metadata, Microseconds, Record};
+use super::name;
+use super::problem::{Problem, ProblemKind};
+use super::scan::{Cache, MAX_TEXT_BYTES, Snapshot};
+use super::window::{self, Mark, OpenWindow};
+
+/// Collisions are next to impossible; this many mean that something else is wrong.
+const MAX_NAME_TRIES: usize = 100;
+
+/// How often the index is derived again because another program appended to it meanwhile.
+const MAX_INDEX_TRIES: usize = 4;
+
+/// A queue directory. Cheap to clone; any number of threads and processes may use it at once.
+#[derive(Clone)]
+pub struct Outbox {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub disk: Disk,
+    pub index_path: PathBuf,
+    cache: Cache,
+    /// Of this process, not yet removed from the disk.
+    windows: Mutex<Vec<Arc<OpenWindow>>>,
+}
+
+/// A message to queue.
+pub struct NewEntry<'a> {
+    /// The envelope's recipients, at least one.
+    pub recipients: Vec<String>,
+    /// What the built-in shall use when it sends the entry.
+    pub stored_variables: StoredVariables,
+    /// What we know beyond that.
+    pub facts: Facts,
+    /// Usually [`State::Waiting`], [`State::Held`] or [`State::Scheduled`].
+    pub state: State,
+    /// The message.
+    pub text: Text<'a>,
+}
+
+/// The message's bytes: LF line ends, no Bcc, neither stuffed nor terminated.
+pub enum Text<'a> {
+    /// In memory.
+    Bytes(&'a [u8]),
+    /// Already in the outbox's own file.
+    Prepared(PreparedText),
+}
+
+/// A file of the outbox to write a large text to, with any program and by its
+/// path. It must be written in place (as `write-region` does), not replaced.
+/// Removed when dropped without having been queued.
+pub struct PreparedText {
+    name: EntryName,
+    queued: Microseconds,
+    new: NewFile,
+    is_queued: bool,
+}
+
+/// A queued message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// Its name from now on.
+    pub name: EntryName,
+    /// Why the index does not list it yet. The entry itself is durable, and
+    /// the next use of the outbox completes the index.
+    pub index_error: Option<OutboxError>,
+}
+
+/// One look into the outbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// In the order of queueing.
+    pub entries: Vec<Listed>,
+    /// What is odd; nothing of it was changed or removed.
+    pub problems: Vec<Problem>,
+}
+
+/// An entry as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: EntryName,
+    /// What may happen to it.
+    pub state: State,
+    /// Those who still wait for it.
+    pub recipients: Vec<String>,
+    /// As stored by us or by the built-in.
+    pub stored_variables: StoredVariables,
+    /// Of other programs' entries only what the header tells.
+    pub facts: Facts,
+    /// Octets of the text's file.
+    pub bytes: u64,
+    /// When it was queued.
+    pub queued: SystemTime,
+    /// Queued by another program, and never changed by us.
+    pub is_foreign: bool,
+}
+
+impl Outbox {
+    /// Names a directory (`smtpmail-queue-dir`, absolute and expanded) and its
+    /// index (`smtpmail-queue-index-file`, relative to it). Touches nothing.
+    ///
+    /// # Errors
+    /// `Misuse` for names that cannot work.
+    pub fn open(directory: &Path, index_file: &str) -> Result<Self> {
+        Self::open_with(directory, index_file, None)
+    }
+
+    /// As [`Outbox::open`], with each change on the disk told to `hook` first.
+    pub fn open_with(
+        directory: &Path,
+        index_file: &str,
+        hook: Option<Arc<StepHook>>,
+    ) -> Result<Self> {
+        let misuse = |text| Err(OutboxError::new(ErrorKind::Misuse, directory, text));
+        if !directory.is_absolute() {
+            return misuse("the queue directory is not absolute");
+        }
+        if directory.as_os_str().as_encoded_bytes().contains(&b'\n') {
+            return misuse("the index cannot hold a directory with a line end in its name");
+        }
+        let index_path = directory.join(index_file);
+        if index_file.is_empty() || index_file.ends_with('/') || index_path.file_name().is_none() {
+            return misuse("the index has no file name");
+        }
+        let disk = Disk::new(directory.to_owned(), hook);
+        let (cache, windows) = (Cache::default(), Mutex::default());
+        Ok(Self {
+            inner: Arc::new(Inner {
+                disk,
+                index_path,
+                cache,
+                windows,
+            }),
+        })
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        self.inner.disk.directory()
+    }
+
+    /// Makes a file to write a large text to, creating the directory if need be.
+    ///
+    /// # Errors
+    /// `Disk`, `Hostile`.
+    pub fn prepare_text(&self) -> Result<PreparedText> {
+        let disk = &self.inner.disk;
+        disk.ensure_directory()?;
+        for _ in 0..MAX_NAME_TRIES {
+            let queued = name::next_moment();
+            let name = name::fresh_entry_name(queued);
+            // Whoever wants this name must create this very file, so after
+            // having it there is nobody to race with.
+            let new = match disk.create_new(disk.directory(), name.as_str()) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                other => other.map_err(|error| OutboxError::disk(disk.directory(), &error))?,
+            };
+            let text = PreparedText {
+                name,
+                queued,
+                new,
+                is_queued: false,
+            };
+            let name = &text.name;
+            let taken = [
+                name.to_string(),
+                name::metadata_file(name),
+                name::hidden_text(name),
+            ]
+            .iter()
+            .any(|file| fs::symlink_metadata(disk.path(file)).is_ok());
+            if !taken {
+                return Ok(text);
+            }
+        }
+        Err(OutboxError::new(
+            ErrorKind::Disk,
+            disk.directory(),
+            "no free name",
+        ))
+    }
+
+    /// Queues a message: when this returns, entry and index are durable.
+    /// Raising `cancel` before the commit takes everything back; after it the call succeeds.
+    ///
+    /// # Errors
+    /// `Cancelled`, `Disk`, `Hostile`, `Misuse`: nothing is queued.
+    /// `NotDurable`: taken back too, unless the text says that it may remain.
+    pub fn add(&self, entry: NewEntry<'_>, cancel: &AtomicBool) -> Result<Added> {
+        let disk = &self.inner.disk;
+        let misuse = |text: String| OutboxError::new(ErrorKind::Misuse, disk.directory(), text);
+        if entry.recipients.is_empty() {
+            return Err(misuse("no recipients".to_owned()));
+        }
+        let at = |path: &Path, error: &io::Error| match error.kind() {
+            io::ErrorKind::Interrupted => OutboxError::new(ErrorKind::Cancelled, path, "cancelled"),
+            _ => OutboxError::disk(path, error),
+        };
+        disk.ensure_directory()?;
+        Index::read(&self.inner.index_path, disk.directory())?;
+        let mut text = match entry.text {
+            Text::Bytes(bytes) => {
+                let mut text = self.prepare_text()?;
+                let written = disk.write(&mut text.new, bytes, cancel);
+                written.map_err(|error| at(&text.new.path, &error))?;
+                text
+            }
+            Text::Prepared(text) => {
+                text.check()?;
+                text
+            }
+        };
+        let record = Record {
+            revision: 1,
+            queued: text.queued,
+            state: entry.state,
+            facts: entry.facts,
+        };
+        let metadata = Metadata {
+            recipients: entry.recipients,
+            variables: entry.stored_variables,
+            other_variables: Vec::new(),
+            record: Some(record),
+        };
+        let source = metadata.to_source().map_err(misuse)?;
+        let not_durable = |path: &Path, error: &io::Error| {
+            OutboxError::disk(path, error).with_kind(ErrorKind::NotDurable)
+        };
+        disk.sync(&text.new)
+            .map_err(|error| not_durable(&text.new.path, &error))?;
+        let mut metadata_file = disk
+            .create_new(disk.directory(), &name::unique())
+            .map_err(|error| at(disk.directory(), &error))?;
+        let path = metadata_file.path.clone();
+        let committed = disk
+            .write(&mut metadata_file, source.as_bytes(), cancel)
+            .map_err(|error| at(&path, &error))
+            .and_then(|()| {
+                disk.sync(&metadata_file)
+                    .map_err(|error| not_durable(&path, &error))
+            })
+            .and_then(|()| self.commit(&mut text, &metadata_file, entry.state, cancel));
+        if committed.is_err() {
+            metadata_file.abandon();
+        }
+        let index_error = committed?;
+        Ok(Added {
+            name: text.name.clone(),
+            index_error,
+        })
+    }
+
+    /// Gives both files their names; the second rename is the commit.
+    fn commit(
+        &self,
+        text: &mut PreparedText,
+        metadata: &NewFile,
+        state: State,
+        cancel: &AtomicBool,
+    ) -> Result<Option<OutboxError>> {
+        let disk = &self.inner.disk;
+        // Names need no lock: the entry counts even if the index must wait.
+        let lock = match self.inner.lock() {
+            Ok(lock) => Ok(Some(lock)),
+            Err(error) if error.kind == ErrorKind::Unlockable => Ok(None),
+            Err(error) => Err(error),
+        };
+        if cancel.load(Ordering::Relaxed) {
+            return Err(OutboxError::new(
+                ErrorKind::Cancelled,
+                &text.new.path,
+                "cancelled",
+            ));
+        }
+        let text_file = if state.is_sendable(SystemTime::now()) {
+            text.name.to_string()
+        } else {
+            name::hidden_text(&text.name)
+        };
+        let text_path = disk.path(&text_file);
+        let metadata_path = disk.path(&name::metadata_file(&text.name));
+        disk.rename(&text.new.path, &text_path)
+            .map_err(|error| OutboxError::disk(&text_path, &error))?;
+        if let Err(error) = disk.rename(&metadata.path, &metadata_path) {
+            let _ = disk.rename(&text_path, &text.new.path);
+            return Err(OutboxError::disk(&metadata_path, &error));
+        }
+        text.is_queued = true;
+        let index_error = match &lock {
+            Ok(_) => self.inner.write_index().err(),
+            Err(error) => Some(error.clone()),
+        };
+        let synced = disk.sync_directory();
+        let Err(error) = synced else {
+            return Ok(index_error);
+        };
+        let mut error =
+            OutboxError::disk(disk.directory(), &error).with_kind(ErrorKind::NotDurable);
+        let removed = disk
+            .remove(&metadata_path)
+            .and_then(|_| disk.remove(&text_path));
+        if let Err(why) = removed {
+            error.text = format!("{}; the entry {} may remain: {why}", error.text, text.name);
+        }
+        let _ = self.inner.write_index();
+        Err(error)
+    }
+
+    /// Repairs what dead writers left, then lists everything. A directory
+    /// that does not exist is empty.
+    ///
+    /// # Errors
+    /// `Disk` when the directory cannot be read; all else is a problem in the listing.
+    pub fn entries(&self) -> Result<Listing> {
+        let inner = &self.inner;
+        if !inner.disk.directory().exists() {
+            return Ok(Listing::default());
+        }
+        let repaired = inner.repair();
+        let snapshot = inner.snapshot()?;
+        let entries = snapshot
+            .entries
+            .iter()
+            .map(|found| {
+                let text = inner.disk.path(&found.text_file);
+                let record = found.metadata.record.as_ref();
+                let mut facts = record
+                    .map(|record| record.facts.clone())
+                    .unwrap_or_default();
+                if record.is_none() {
+                    header::complete(&mut facts, &text);
+                }
+                Listed {
+                    name: found.name.clone(),
+                    state: match found.state() {
+                        State::Sending if !is_locked(&text) => State::Unknown,
+                        state => state,
+                    },
+                    recipients: found.metadata.recipients.clone(),
+                    stored_variables: found.metadata.variables.clone(),
+                    facts,
+                    bytes: found.bytes,
+                    queued: found.queued.time(),
+                    is_foreign: record.is_none(),
+                }
+            })
+            .collect();
+        let mut problems = snapshot.problems;
+        if let Err(error) = repaired {
+            let detail = error.text;
+            problems.push(Problem {
+                path: error.path,
+                kind: ProblemKind::RepairFailed,
+                detail,
+            });
+        }
+        if inner.is_writable_by_others() {
+            let (path, kind) = (
+                self.directory().to_owned(),
+                ProblemKind::DirectoryWritableByOthers,
+            );
+            problems.push(Problem {
+                path,
+                kind,
+                detail: String::new(),
+            });
+        }
+        Ok(Listing { entries, problems })
+    }
+
+    /// Locks an entry, so that nobody else sends or changes it. `None` when
+    /// somebody else has it or it is gone.
+    ///
+    /// # Errors
+    /// `Unlockable`; `Damaged` when its metadata cannot be used; `Disk`, `Hostile`.
+    pub fn claim(&self, name: &EntryName) -> Result<Option<Claim>> {
+        Claim::take(self, name)
+    }
+
+    /// Claims an entry, gives it an outcome and makes that durable: hold,
+    /// release, schedule or drop by the user's word. False as [`Outbox::claim`]'s `None`.
+    ///
+    /// # Errors
+    /// As [`Outbox::claim`] and [`Claim::settle`].
+    pub fn change(&self, name: &EntryName, outcome: Outcome) -> Result<bool> {
+        let Some(mut claim) = self.claim(name)? else {
+            return Ok(false);
+        };
+        let changed = claim.settle(outcome)?;
+        drop(claim);
+        self.sync()?;
+        Ok(changed)
+    }
+
+    /// Marks a window of claims as being sent: durable when this returns.
+    /// Only then may the first of their final dots go out. From here on an
+    /// entry without an outcome is unknown. Gives the names of those that
+    /// another program removed meanwhile, which must not be sent.
+    ///
+    /// # Errors
+    /// None of them may be sent: all are as before. `Misuse` for a claim that is
+    /// not sendable, or already marked; `Busy`, `Disk`, `NotDurable`, `Unlockable`.
+    pub fn mark_sending<'c>(
+        &self,
+        claims: impl IntoIterator<Item = &'c mut Claim>,
+    ) -> Result<Vec<EntryName>> {
+        let inner = &self.inner;
+        let disk = &inner.disk;
+        let mut claims: Vec<&mut Claim> = claims.into_iter().collect();
+        let mut vanished = Vec::new();
+        let _lock = inner.lock()?;
+        for claim in &claims {
+            claim.check_markable(inner)?;
+        }
+        claims.retain(|claim| {
+            let is_there = claim.is_there();
+            if !is_there {
+                vanished.push(claim.name().clone());
+            }
+            is_there
+        });
+        if claims.is_empty() {
+            return Ok(vanished);
+        }
+        let marks: Vec<Mark> = claims.iter().map(|claim| claim.mark()).collect();
+        let file = name::window(&name::unique());
+        let path = disk.path(&file);
+        let not_durable = |path: &Path, error: &io::Error| {
+            OutboxError::disk(path, error).with_kind(ErrorKind::NotDurable)
+        };
+        let result = disk
+            .replace(&path, window::to_text(&marks).as_bytes())
+            .map_err(|error| not_durable(&path, &error))
+            .and_then(|()| {
+                // A program with an old index cannot find the text any more.
+                for claim in &mut claims {
+                    claim.hide()?;
+                }
+                inner.write_index()?;
+                disk.sync_directory()
+                    .map_err(|error| not_durable(disk.directory(), &error))
+            });
+        if let Err(error) = result {
+            for claim in &mut claims {
+                claim.show();
+            }
+            let _ = disk.remove(&path);
+            let _ = inner.write_index();
+            return Err(error);
+        }
+        let window = Arc::new(OpenWindow::new(file, claims.len()));
+        for claim in claims {
+            claim.enter(Arc::clone(&window));
+            if !claim.is_there() {
+                vanished.push(claim.name().clone());
+            }
+        }
+        inner.windows().push(window);
+        Ok(vanished)
+    }
+
+    /// Brings index and directory up to date with all outcomes and makes both
+    /// durable: once per window.
+    ///
+    /// # Errors
+    /// `Busy`, `Disk`, `Hostile`, `NotDurable`, `Unlockable`: repeat it, nothing is lost.
+    pub fn sync(&self) -> Result<()> {
+        let inner = &self.inner;
+        let _lock = inner.lock()?;
+        inner.write_index()?;
+        inner.sync_directory()?;
+        // Only now: before, a power cut could have undone the outcomes.
+        let mut windows = inner.windows();
+        let (settled, open) = windows.drain(..).partition(|window| window.is_settled());
+        *windows = open;
+        drop(windows);
+        let settled: Vec<Arc<OpenWindow>> = settled;
+        for window in settled {
+            inner.remove(&window.file)?;
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn windows(&self) -> std::sync::MutexGuard<'_, Vec<Arc<OpenWindow>>> {
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The directory's lock, held for index, names and windows.
+    pub(super) fn lock(&self) -> Result<FileLock> {
+        FileLock::wait(&self.disk.path(name::LOCK))
+    }
+
+    pub(super) fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::take(&self.disk, &self.index_path, &self.cache)
+    }
+
+    pub(super) fn sync_directory(&self) -> Result<()> {
+        self.disk.sync_directory().map_err(|error| {
+            OutboxError::disk(self.disk.directory(), &error).with_kind(ErrorKind::NotDurable)
+        })
+    }
+
+    pub(super) fn remove(&self, file: &str) -> Result<bool> {
+        let path = self.disk.path(file);
+        self.disk
+            .remove(&path)
+            .map_err(|error| OutboxError::disk(&path, &error))
+    }
+
+    /// Derives the index from the entries and replaces it if it differs; true
+    /// if so. The caller has the lock and syncs the directory.
+    pub(super) fn write_index(&self) -> Result<bool> {
+        let mut has_changed = false;
+        for _ in 0..MAX_INDEX_TRIES {
+            let snapshot = self.snapshot()?;
+            if let Some(error) = snapshot.index_error {
+                return Err(error);
+            }
+            let content = snapshot.index_content(self.disk.directory(), SystemTime::now());
+            let index = &snapshot.index;
+            // An empty index stays, but a directory that has never been an outbox gets none.
+            let is_needed = index.exists || !snapshot.entries.is_empty();
+            if !is_needed || index.exists && index.content == content {
+                return Ok(has_changed);
+            }
+            let replace = |path: &Path, content: &[u8]| {
+                self.disk
+                    .replace(path, content)
+                    .map_err(|error| OutboxError::disk(path, &error))
+            };
+            if let Some(lines) = snapshot.set_aside_content() {
+                replace(&self.disk.path(name::SET_ASIDE), &lines)?;
+            }
+            let old = open_plain(&self.index_path, false).ok();
+            replace(&self.index_path, &content)?;
+            has_changed = true;
+            // Programs that know no lock append to the file that we replaced.
+            let grew = old
+                .and_then(|old| old.metadata().ok())
+                .is_some_and(|old| old.len() > index.content.len() as u64);
+            if !grew {
+                break;
+            }
+        }
+        if let Some(parent) = self.index_path.parent()
+            && parent != self.disk.directory()
+        {
+            let synced = self.disk.sync_directory_at(parent);
+            synced.map_err(|error| OutboxError::disk(parent, &error))?;
+        }
+        Ok(has_changed)
+    }
+
+    fn is_writable_by_others(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            const WRITE_BY_OTHERS: u32 = 0o022;
+            fs::metadata(self.disk.directory())
+                .is_ok_and(|metadata| metadata.permissions().mode() & WRITE_BY_OTHERS != 0)
+        }
+        #[cfg(not(unix))]
+        false
+    }
+}
+
+impl PreparedText {
+    /// Where to write the text.
+    pub fn path(&self) -> &Path {
+        &self.new.path
+    }
+
+    fn check(&self) -> Result<()> {
+        let path = &self.new.path;
+        let hostile = |text: &str| Err(OutboxError::new(ErrorKind::Hostile, path, text));
+        if !self.new.is_at_its_path() {
+            return hostile("the prepared file was replaced instead of written");
+        }
+        let length = self
+            .new
+            .file
+            .metadata()
+            .map_err(|error| OutboxError::disk(path, &error))?
+            .len();
+        if length > MAX_TEXT_BYTES {
+            hostile("the text is too large")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Drop for PreparedText {
+    fn drop(&mut self) {
+        if !self.is_queued {
+            self.new.abandon();
+        }
+    }
+}
+
+/// Whether somebody, in this process or another, sends the text.
+fn is_locked(text: &Path) -> bool {
+    !matches!(FileLock::try_lock(text), Ok(Attempt::Taken(_)))
+}
