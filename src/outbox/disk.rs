@@ -17,6 +17,9 @@ use super::name;
 /// How much is written between two looks at the cancel flag: some milliseconds of a slow disk.
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// Collisions are rare; this many in a row mean that something else is wrong.
+pub(super) const MAX_NAME_TRIES: usize = 100;
+
 /// One change on the disk, told to the hook just before it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -134,11 +137,24 @@ impl Disk {
         }
     }
 
+    /// Creates a file of no particular name, to be renamed.
+    pub(super) fn create_unique(&self, directory: &Path) -> io::Result<NewFile> {
+        let mut tries = 0..MAX_NAME_TRIES;
+        loop {
+            match self.create_new(directory, &name::unique()) {
+                // Somebody tidying up took it for a dead writer's before we had locked it.
+                Err(error)
+                    if error.kind() == IoErrorKind::AlreadyExists && tries.next().is_some() => {}
+                other => return other,
+            }
+        }
+    }
+
     /// Writes a whole small file beside `path` and renames it over it; durable
     /// once the directory is synced too.
     pub(super) fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let directory = path.parent().unwrap_or(&self.directory);
-        let mut new = self.create_new(directory, &name::unique())?;
+        let mut new = self.create_unique(directory)?;
         let written = self
             .write(&mut new, content, &AtomicBool::new(false))
             .and_then(|()| self.sync(&new))

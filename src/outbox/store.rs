@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::claim::{Claim, Outcome};
-use super::disk::{Disk, NewFile, StepHook, open_plain};
+use super::disk::{Disk, MAX_NAME_TRIES, NewFile, StepHook, open_plain};
 use super::entry::{EntryName, Facts, State, StoredVariables};
 use super::error::{ErrorKind, OutboxError, Result};
 use super::header;
@@ -19,9 +19,6 @@ use super::name;
 use super::problem::{Problem, ProblemKind};
 use super::scan::{Cache, MAX_TEXT_BYTES, Snapshot};
 use super::window::{self, Mark, OpenWindow};
-
-/// Collisions are next to impossible; this many mean that something else is wrong.
-const MAX_NAME_TRIES: usize = 100;
 
 /// How often the index is derived again because another program appended to it meanwhile.
 const MAX_INDEX_TRIES: usize = 4;
@@ -102,7 +99,7 @@ pub struct Listed {
     pub recipients: Vec<String>,
     /// As stored by us or by the built-in.
     pub stored_variables: StoredVariables,
-    /// Of other programs' entries only what the header tells.
+    /// Completed by what the header tells.
     pub facts: Facts,
     /// Octets of the text's file.
     pub bytes: u64,
@@ -246,7 +243,7 @@ impl Outbox {
         disk.sync(&text.new)
             .map_err(|error| not_durable(&text.new.path, &error))?;
         let mut metadata_file = disk
-            .create_new(disk.directory(), &name::unique())
+            .create_unique(disk.directory())
             .map_err(|error| at(disk.directory(), &error))?;
         let path = metadata_file.path.clone();
         let committed = disk
@@ -344,7 +341,8 @@ impl Outbox {
                 let mut facts = record
                     .map(|record| record.facts.clone())
                     .unwrap_or_default();
-                if record.is_none() {
+                // Also of those that were foreign before they got an outcome.
+                if facts.message_id.is_none() || facts.from.is_none() {
                     header::complete(&mut facts, &text);
                 }
                 Listed {
