@@ -296,11 +296,11 @@ impl Claim {
             .map_err(|error| OutboxError::disk(&path, &error))?;
         self.metadata = metadata;
         self.state = state;
-        if state.is_sendable(SystemTime::now()) {
-            Ok(self.show())
-        } else {
-            self.hide()
+        if !state.is_sendable(SystemTime::now()) {
+            return self.hide();
         }
+        self.show();
+        Ok(())
     }
 
     /// The rename to `.done` decides; who dies after it has his work finished by the next repair.

@@ -57,6 +57,7 @@
 //! # }
 //! ```
 
+mod add;
 mod claim;
 mod disk;
 mod entry;
@@ -73,9 +74,10 @@ mod scan;
 mod store;
 mod window;
 
+pub use add::{Added, NewEntry, PreparedText, Text};
 pub use claim::{Claim, Outcome};
 pub use disk::{Step, StepHook};
 pub use entry::{EntryName, Facts, RefusedRecipient, State, StoredVariables, Value};
 pub use error::{ErrorKind, OutboxError, Result};
 pub use problem::{Problem, ProblemKind};
-pub use store::{Added, Listed, Listing, NewEntry, Outbox, PreparedText, Text};
+pub use store::{Listed, Listing, Outbox};
