@@ -474,7 +474,6 @@ fn a_claim_of_another_process_ends_with_its_death() {
         .expect("queued")
         .name;
     let at = first_step_named(&scratch, "before the dot");
-    // Stopped while it holds the claim: alive, so neither claimed nor unknown.
     let mut child = start(&scratch, "flush all", None);
     let status = child.wait().expect("a child of ours");
     assert!(status.success());
