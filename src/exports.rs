@@ -91,8 +91,8 @@ fn content_path(content: &Content) -> Result<String> {
 /// `smtpmail-module--events'.
 ///
 /// REQUEST has the keys :host, :port, :security (implicit, never, opportunistic
-/// or required), :ehlo-name, :sender, :recipients (a list), :text (a string) or
-/// :content, :login-required, :clear-login, :verb, :refused-recipients (abort,
+/// or required), :ehlo-name, :sender, :recipients (a list), :text (a string),
+/// :content or :entry with :queue-directory and :queue-index, :login-required, :clear-login, :verb, :refused-recipients (abort,
 /// ask or send-rest), :trust-files, :client-key, :client-certificate, :attempts,
 /// :connect-timeout, :timeout (seconds) and :traced-octets.
 #[defun]
@@ -105,6 +105,22 @@ fn open<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'
         Err(failure) => Delivery::ended(Report::from(failure), bell),
     };
     Box::new(RefCell::new(delivery?)).into_lisp(env)
+}
+
+/// Start what the plist REQUEST asks of the outbox; return a delivery.
+///
+/// REQUEST has the keys :job (add, list, accepted, drop, hold, refused or
+/// release), :queue-directory and :queue-index, and, where the job wants them,
+/// :entry, :reply, :recipients, :sender, :subject, :from, :message-id, :text or
+/// :content, and :stored-server, :stored-stream-type, :stored-service and
+/// :stored-user, each a list of one value.
+#[defun]
+fn outbox<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'e>> {
+    let channel = env.open_channel(pipe)?;
+    lisp::close_on_exec(&channel);
+    let job = request::job(Plist::new(request))?;
+    let delivery = Delivery::outbox(job, Box::new(lisp::bell(channel)))?;
+    Box::new(RefCell::new(delivery)).into_lisp(env)
 }
 
 /// Return the events of DELIVERY since the last call: a list of (TYPE . PLIST).

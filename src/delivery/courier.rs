@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::mailbox::{
     Answer, Event, Mailbox, Question, QuestionId, RecipientReport, Report, Verdict,
 };
-use super::request::{Content, Request};
+use super::queue::Entry;
+use super::request::{Content, Request, Text};
 use super::session::{Happening, Session};
 use crate::net::signal::Signal;
 use crate::smtp::capabilities::Capabilities;
@@ -24,7 +25,10 @@ const MAX_PAUSE: u64 = 30;
 /// Deliver `request` and post how it went, whatever happens.
 pub(super) fn run(mut request: Request, mailbox: &Mailbox) {
     let work = AssertUnwindSafe(|| match content(&mut request) {
-        Ok(content) => Courier::new(&request, &content, mailbox).deliver(),
+        Ok(content) => settled(
+            &content,
+            Courier::new(&request, &content, mailbox).deliver(),
+        ),
         Err(failure) => failure.into(),
     });
     let report = catch_unwind(work).unwrap_or_else(|_| {
@@ -34,19 +38,41 @@ pub(super) fn run(mut request: Request, mailbox: &Mailbox) {
     mailbox.post(Event::Finished(report));
 }
 
+/// The report after it is written down in the outbox, where the message is from.
+fn settled(content: &Content, report: Report) -> Report {
+    match content.entry.as_ref().map(|entry| entry.settle(&report)) {
+        // Marked as being sent and without an outcome, it is unknown to the next
+        // reader; so it is for this one.
+        Some(Err(failure)) if matches!(report.verdict, Verdict::Accepted(_)) => Report {
+            verdict: Verdict::Unknown(failure),
+            ..report
+        },
+        _ => report,
+    }
+}
+
 /// The text of the message and its facts.
 fn content(request: &mut Request) -> Result<Content, Failure> {
     let unsendable = |text| Failure::new(FailureKind::Content, Phase::Mail, text);
-    let text = request
-        .text
-        .take()
-        .map_err(|error| unsendable(format!("the text of the message cannot be read: {error}")))?;
+    let entry = match &request.text {
+        Text::Entry(place, name) => {
+            let recipients = request.envelope.recipients.len();
+            Some(Entry::claim(place, name, recipients)?)
+        }
+        _ => None,
+    };
+    let text = match &entry {
+        Some(entry) => entry.text()?,
+        None => request.text.take().map_err(|error| {
+            unsendable(format!("the text of the message cannot be read: {error}"))
+        })?,
+    };
     let facts = survey(&text);
     match facts.first_nul {
         Some(offset) => Err(unsendable(format!(
             "the message contains a NUL character (octet {offset}), which no server has to take"
         ))),
-        None => Ok(Content { text, facts }),
+        None => Ok(Content { text, facts, entry }),
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::Bell;
 use crate::net::signal::Signal;
 use crate::net::tls::TlsFacts;
+use crate::outbox::Listing;
 use crate::smtp::dialogue::LoginAnswer;
 use crate::smtp::failure::{Failure, Phase};
 
@@ -18,16 +19,30 @@ pub type QuestionId = u64;
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event {
+    /// An entry of the outbox got the outcome asked for, or was not to be had.
+    /// Nothing comes after this.
+    Changed(bool),
     /// A connection stands: the server's address with port.
     Connected(String),
     /// The login was accepted: user name and mechanism keyword are in the trace.
     LoggedIn,
+    /// What is in the outbox. Nothing comes after this.
+    Listed(Listing),
     /// What is being waited for now.
     Phase(Phase),
     /// Octets of the text written, of how many.
     Progress(u64, u64),
     /// An answer is wanted.
     Question(QuestionId, Question),
+    /// A message is in the outbox, durably. Nothing comes after this.
+    Queued {
+        /// The entry's name.
+        name: String,
+        /// Entries that any program may send now, this one included.
+        waiting: usize,
+        /// What did not work although the entry is safe.
+        warning: Option<String>,
+    },
     /// Another try begins after this many seconds.
     Retry(Failure, u64),
     /// TLS stands.

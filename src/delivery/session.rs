@@ -286,7 +286,16 @@ impl<'a> Session<'a> {
         sending.encoded_all = sending
             .encoder
             .fill(&self.content.text, &mut self.outgoing, BLOCK);
-        if sending.encoded_all && !self.mailbox.pass_point_of_no_return() {
+        if !sending.encoded_all {
+            return;
+        }
+        if let Some(entry) = &self.content.entry
+            && let Err(failure) = entry.mark_sending()
+        {
+            self.outgoing.clear();
+            return self.feed(Input::Closed(failure));
+        }
+        if !self.mailbox.pass_point_of_no_return() {
             // Stopped: not even the beginning of the last block goes out.
             self.outgoing.clear();
         }
