@@ -609,10 +609,13 @@ impl Dialogue {
     fn begin_transactions(&mut self) {
         while let Some(message) = self.waiting.pop_front() {
             let room = match self.transactions.back() {
-                None => self.due.is_empty() || self.capabilities.pipelining,
-                Some(last) => {
-                    self.capabilities.pipelining && last.text_sent && self.transactions.len() < 2
+                None => {
+                    // No transaction ends before all replies due to it are in.
+                    debug_assert!(self.due.is_empty());
+                    true
                 }
+                // At most one rides: its own text waits for the reply before it.
+                Some(last) => self.capabilities.pipelining && last.text_sent,
             };
             if !room {
                 self.waiting.push_front(message);

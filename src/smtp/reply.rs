@@ -305,6 +305,8 @@ mod tests {
     use super::*;
 
     type Outcome = Result<Vec<(u16, Vec<String>)>, ReplyError>;
+    /// Code and lines of each reply expected.
+    type Expected<'a> = &'a [(u16, &'a [&'a str])];
 
     fn drain(
         reader: &mut ReplyReader,
@@ -338,7 +340,7 @@ mod tests {
         whole
     }
 
-    fn replies(expected: &[(u16, &[&str])]) -> Outcome {
+    fn replies(expected: Expected<'_>) -> Outcome {
         Ok(expected
             .iter()
             .map(|(c, l)| (*c, l.iter().map(|s| s.to_string()).collect()))
@@ -347,7 +349,7 @@ mod tests {
 
     #[test]
     fn forms_that_servers_send() {
-        let table: &[(&[u8], &[(u16, &[&str])])] = &[
+        let table: &[(&[u8], Expected<'_>)] = &[
             (
                 b"220 mx.example.org ESMTP\r\n",
                 &[(220, &["mx.example.org ESMTP"])],

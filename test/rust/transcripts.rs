@@ -33,7 +33,7 @@ use smtpmail_core::smtp::reply::ReplyReader;
 use smtpmail_core::smtp::sasl::{Credentials, Mechanism};
 use smtpmail_core::smtp::secret::Secret;
 
-/// What `L: closed` gives as the reason.
+/// What `L: closed` and `L: timeout` give as the reason.
 const CLOSED: &str = "the connection is gone";
 
 /// How the server's octets arrive.
@@ -56,7 +56,7 @@ enum Event {
     TlsReady,
     TextSent,
     NoMoreMessages,
-    Closed,
+    Closed(FailureKind),
     /// The state that must be seen from outside.
     Phase(String),
     NoClock,
@@ -65,7 +65,7 @@ enum Event {
 }
 
 impl Event {
-    /// `L:` lines that go in, or look: `sent`, `tls ready`, `no more`, `closed`,
+    /// `L:` lines that go in, or look: `sent`, `tls ready`, `no more`, `closed`, `timeout`,
     /// `answer USER SECRET [required]`, `answer none|yes|no`, `phase NAME`,
     /// `no clock`, `logged in`, `leftovers`. All others are expected to come out.
     fn parse(text: &str, mechanisms: &[Mechanism]) -> Self {
@@ -73,7 +73,8 @@ impl Event {
             ["sent"] => Self::TextSent,
             ["tls", "ready"] => Self::TlsReady,
             ["no", "more"] => Self::NoMoreMessages,
-            ["closed"] => Self::Closed,
+            ["closed"] => Self::Closed(FailureKind::Closed),
+            ["timeout"] => Self::Closed(FailureKind::Timeout),
             ["no", "clock"] => Self::NoClock,
             ["logged", "in"] => Self::LoggedIn,
             ["leftovers"] => Self::Leftovers,
@@ -428,9 +429,9 @@ impl<'a> Run<'a> {
                 }
                 Event::TextSent => self.handle(Input::TextSent),
                 Event::NoMoreMessages => self.handle(Input::NoMoreMessages),
-                Event::Closed => {
+                Event::Closed(kind) => {
                     let phase = self.dialogue.phase();
-                    let failure = Failure::new(FailureKind::Closed, phase, CLOSED);
+                    let failure = Failure::new(kind, phase, CLOSED);
                     self.handle(Input::Closed(failure));
                 }
                 Event::Phase(name) => {
@@ -470,7 +471,7 @@ impl<'a> Run<'a> {
         for event in &self.transcript.events[index + 1..] {
             match event {
                 Event::Server(octets) => return octets[..2].to_vec(),
-                Event::TlsReady | Event::Closed | Event::Leftovers => break,
+                Event::TlsReady | Event::Closed(_) | Event::Leftovers => break,
                 _ => {}
             }
         }

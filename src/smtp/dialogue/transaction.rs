@@ -244,9 +244,8 @@ impl Transaction {
     /// What became of the message when the connection ends, for this reason,
     /// before its text was out: a refusal that came before stands.
     pub fn verdict_at_end(&self, reason: &Failure) -> Verdict {
-        match (&self.decision, &self.data) {
-            (Decision::Abandon(verdict), _) => verdict.clone(),
-            (_, Data::Refused(failure)) => failed(failure.clone(), false),
+        match &self.decision {
+            Decision::Abandon(verdict) => verdict.clone(),
             _ => Verdict::Failed(reason.clone()),
         }
     }
