@@ -104,3 +104,109 @@ impl Command {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(command: &Command) -> String {
+        let mut wire = b"before".to_vec();
+        command.write_to(&mut wire);
+        let text = String::from_utf8(wire).unwrap();
+        text.strip_prefix("before").expect("appended").to_owned()
+    }
+
+    fn path(text: &str) -> ReversePath {
+        ReversePath::parse(text).unwrap()
+    }
+
+    /// Wire forms without a secret; the trace shows the same line.
+    #[test]
+    fn wire_forms() {
+        let name = || EhloName::parse("client.example.org").unwrap();
+        let rcpt = |text| Command::Rcpt(Mailbox::parse(text).unwrap());
+        let mail = |from, size, eight_bit, smtputf8| {
+            let parameters = MailParameters {
+                size,
+                eight_bit,
+                smtputf8,
+            };
+            Command::Mail(path(from), parameters)
+        };
+        for (command, line) in [
+            (Command::Ehlo(name()), "EHLO client.example.org"),
+            (
+                Command::Ehlo(EhloName::parse("[127.0.0.1]").unwrap()),
+                "EHLO [127.0.0.1]",
+            ),
+            (Command::Helo(name()), "HELO client.example.org"),
+            (Command::StartTls, "STARTTLS"),
+            (Command::AuthCancel, "*"),
+            (Command::Auth("CRAM-MD5", None), "AUTH CRAM-MD5"),
+            (
+                mail("a@example.org", None, false, false),
+                "MAIL FROM:<a@example.org>",
+            ),
+            (mail("", None, false, false), "MAIL FROM:<>"),
+            (
+                mail("a@example.org", Some(0), false, false),
+                "MAIL FROM:<a@example.org> SIZE=0",
+            ),
+            (
+                mail("jörg@example.org", Some(u64::MAX), true, true),
+                "MAIL FROM:<jörg@example.org> SIZE=18446744073709551615 BODY=8BITMIME SMTPUTF8",
+            ),
+            (rcpt("b@example.net"), "RCPT TO:<b@example.net>"),
+            (
+                rcpt("\"b> c\"@example.net"),
+                "RCPT TO:<\"b> c\"@example.net>",
+            ),
+            (Command::Data, "DATA"),
+            (Command::Rset, "RSET"),
+            (Command::Old("VERB"), "VERB"),
+            (Command::Quit, "QUIT"),
+        ] {
+            assert_eq!(wire(&command), format!("{line}\r\n"));
+            assert_eq!(command.trace_line(), line);
+        }
+    }
+
+    /// Secrets go out in base64 and are never shown, in no form.
+    #[test]
+    fn secrets_are_said_and_not_shown() {
+        let secret = || Secret::from("\0tim\0tanstaaftanstaaf");
+        let encoded = "AHRpbQB0YW5zdGFhZnRhbnN0YWFm";
+        for (command, line, shown) in [
+            (
+                Command::Auth("PLAIN", Some(secret())),
+                format!("AUTH PLAIN {encoded}\r\n"),
+                "AUTH PLAIN <omitted>",
+            ),
+            (
+                Command::AuthResponse(secret()),
+                format!("{encoded}\r\n"),
+                "<omitted>",
+            ),
+            // An empty initial response is "=", an empty response an empty line
+            // (RFC 4954 §4); the trace does not tell that they are empty.
+            (
+                Command::Auth("EXTERNAL", Some(Secret::empty())),
+                "AUTH EXTERNAL =\r\n".into(),
+                "AUTH EXTERNAL <omitted>",
+            ),
+            (
+                Command::AuthResponse(Secret::empty()),
+                "\r\n".into(),
+                "<omitted>",
+            ),
+        ] {
+            assert_eq!(wire(&command), line);
+            assert_eq!(command.trace_line(), shown);
+            let debug = format!("{command:?}");
+            assert!(
+                !debug.contains("tanstaaf") && !debug.contains(encoded),
+                "{debug}"
+            );
+        }
+    }
+}

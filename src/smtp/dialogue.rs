@@ -20,9 +20,21 @@
 //! | `ExpectEhloReply` | go on | end | end | HELO |
 //! | `ExpectHeloReply` | go on | end | end | end |
 //! | `ExpectStartTlsReply` | 220: TLS, else end | end | end | end |
-//! | `ExpectAuthReply` | 235: go on, else end | 334: respond, else end | end | next mechanism, or ask again |
+//! | `ExpectResetBeforeLogin` | AUTH | end | end | end |
+//! | `ExpectAuthReply` | 235: go on, else end | 334: respond, else end | end | next mechanism, ask again, or end |
 //! | `ExpectOldReplies` | go on | end | go on | go on |
-//! | `Transacting` | as the command at the head of the queue says ([`transaction`]) ||||
+//! | `Await…` | end | end | end | end |
+//! | `Transacting`, due: nothing | end | end | end | end |
+//! | MAIL | go on | end | message failed | message failed |
+//! | RCPT | recipient accepted | end | recipient refused | recipient refused |
+//! | DATA | end | text, once nobody objects | message failed | message failed |
+//! | the final dot | message accepted | message unknown, end | message failed | message failed |
+//! | the final dot, before the text is out | end | end | end | end |
+//! | RSET | go on | end | end | end |
+//!
+//! `AwaitClearLogin` stands before `ExpectAuthReply` where a password would go
+//! in clear, and `ExpectResetBeforeLogin` where `Transacting` is left for a login
+//! that the server demanded. After "*" every reply to AUTH is the end.
 //!
 //! 421 ends the connection in every state (RFC 5321 §3.8). Commands queue up and
 //! replies are matched in order; a server without PIPELINING is a window of one
@@ -163,7 +175,8 @@ pub enum Question {
 enum State {
     ExpectGreeting,
     ExpectEhloReply,
-    ExpectHeloReply,
+    /// EHLO was refused by this reply.
+    ExpectHeloReply(Reply),
     ExpectStartTlsReply,
     AwaitTls,
     /// The user is asked for credentials; the reply that refused the last ones.
@@ -192,6 +205,16 @@ impl Due {
         match self {
             Self::Mail(of) | Self::Recipient(of, _) | Self::Data(of) | Self::Final(of) => of == id,
             Self::Rset => false,
+        }
+    }
+
+    /// Whether a reply of this class is none to that command (RFC 5321 §4.3.2).
+    fn is_broken_by(self, class: ReplyClass) -> bool {
+        match self {
+            Self::Mail(_) | Self::Recipient(..) | Self::Rset => class == ReplyClass::Intermediate,
+            Self::Data(_) => class == ReplyClass::Completed,
+            // Not without a look at how much of the text is out.
+            Self::Final(_) => false,
         }
     }
 }
@@ -257,7 +280,7 @@ impl Dialogue {
     pub fn phase(&self) -> Phase {
         match self.state {
             State::ExpectGreeting => Phase::Greeting,
-            State::ExpectEhloReply | State::ExpectHeloReply => Phase::Ehlo,
+            State::ExpectEhloReply | State::ExpectHeloReply(_) => Phase::Ehlo,
             State::ExpectStartTlsReply => Phase::StartTls,
             State::AwaitTls => Phase::Handshake,
             State::ExpectAuthReply(_) => Phase::Auth,
@@ -314,7 +337,7 @@ impl Dialogue {
                 self.last_message_in = true;
                 self.advance();
             }
-            Input::Closed(failure) => self.end(failure),
+            Input::Closed(failure) => self.on_closed(failure),
         }
     }
 
@@ -327,6 +350,7 @@ impl Dialogue {
         if reply.code() == 421 && !matches!(self.state, State::ExpectGreeting) {
             return self.on_closing(&reply);
         }
+        let phase = self.phase();
         match std::mem::replace(&mut self.state, State::Closed) {
             State::ExpectGreeting => match reply.code() {
                 220 => self.say_ehlo(),
@@ -340,11 +364,11 @@ impl Dialogue {
                 // Servers older than RFC 1869 know HELO only (RFC 5321 §3.2).
                 ReplyClass::Permanent => {
                     self.send(Command::Helo(self.plan.ehlo_name.clone()));
-                    self.state = State::ExpectHeloReply;
+                    self.state = State::ExpectHeloReply(reply);
                 }
                 _ => self.end(Failure::from_reply(Phase::Ehlo, &reply)),
             },
-            State::ExpectHeloReply => match reply.class() {
+            State::ExpectHeloReply(_) => match reply.class() {
                 ReplyClass::Completed => self.greeted(),
                 _ => self.end(Failure::from_reply(Phase::Ehlo, &reply)),
             },
@@ -370,30 +394,36 @@ impl Dialogue {
                 self.on_transaction_reply(&reply);
             }
             State::AwaitTls | State::AwaitCredentials(_) | State::AwaitClearLogin(_) => {
-                self.unexpected(&reply)
+                self.unexpected(phase, &reply)
             }
             State::Closed => {}
         }
     }
 
     /// A reply that answers nothing.
-    fn unexpected(&mut self, reply: &Reply) {
-        let phase = self.phase();
+    fn unexpected(&mut self, phase: Phase, reply: &Reply) {
         self.end(Failure::from_reply(phase, reply).of_kind(FailureKind::Protocol));
     }
 
     /// 421: the server closes the connection (RFC 5321 §3.8).
     fn on_closing(&mut self, reply: &Reply) {
+        let failure = Failure::from_reply(self.phase(), reply);
         // It answers the command due, so a message whose end was sent failed.
         if let (State::Transacting, Some((Due::Final(id), _))) = (&self.state, self.due.front()) {
-            let id = *id;
-            self.finish(
-                id,
-                Verdict::Failed(Failure::from_reply(Phase::Final, reply)),
-            );
+            self.finish(*id, Verdict::Failed(failure.clone()));
         }
-        let phase = self.phase();
-        self.end(Failure::from_reply(phase, reply));
+        self.end(failure);
+    }
+
+    /// The connection is gone.
+    fn on_closed(&mut self, failure: Failure) {
+        match &self.state {
+            // A server that refuses EHLO and leaves has said why.
+            State::ExpectHeloReply(refusal) if failure.kind == FailureKind::Closed => {
+                self.end(Failure::from_reply(Phase::Ehlo, refusal));
+            }
+            _ => self.end(failure),
+        }
     }
 
     fn say_ehlo(&mut self) {
@@ -466,9 +496,14 @@ impl Dialogue {
     // Transactions.
 
     fn on_transaction_reply(&mut self, reply: &Reply) {
+        let phase = self.phase();
         let Some((due, octets)) = self.due.pop_front() else {
-            return self.unexpected(reply);
+            return self.unexpected(phase, reply);
         };
+        if due.is_broken_by(reply.class()) {
+            // Out of step: what is said next might be taken for message text.
+            return self.end(Failure::from_reply(phase, reply));
+        }
         self.octets_in_flight -= octets;
         let transaction =
             |this: &mut Self, id| this.transactions.iter().position(|t| t.message.id == id);
@@ -496,21 +531,18 @@ impl Dialogue {
     }
 
     fn on_final_reply(&mut self, id: MessageId, reply: &Reply) {
-        let complete = self.text_sent(id);
-        let verdict = match reply.class() {
-            ReplyClass::Completed if complete => Verdict::Accepted(reply.clone()),
-            _ => Verdict::Failed(Failure::from_reply(
-                if complete { Phase::Final } else { Phase::Text },
-                reply,
-            )),
-        };
-        self.finish(id, verdict);
-        if complete && reply.class() != ReplyClass::Intermediate {
-            self.advance();
-        } else {
+        if !self.text_sent(id) {
             // There is no way to stop in the middle of a text but this one.
-            self.end(Failure::from_reply(Phase::Text, reply));
+            return self.end(Failure::from_reply(Phase::Text, reply));
         }
+        let failure = Failure::from_reply(Phase::Final, reply);
+        match reply.class() {
+            ReplyClass::Completed => self.finish(id, Verdict::Accepted(reply.clone())),
+            // Neither yes nor no: the end leaves it unknown.
+            ReplyClass::Intermediate => return self.end(failure),
+            _ => self.finish(id, Verdict::Failed(failure)),
+        }
+        self.advance();
     }
 
     /// Do whatever can be done now.
@@ -577,10 +609,13 @@ impl Dialogue {
     fn begin_transactions(&mut self) {
         while let Some(message) = self.waiting.pop_front() {
             let room = match self.transactions.back() {
-                None => self.due.is_empty() || self.capabilities.pipelining,
-                Some(last) => {
-                    self.capabilities.pipelining && last.text_sent && self.transactions.len() < 2
+                None => {
+                    // No transaction ends before all replies due to it are in.
+                    debug_assert!(self.due.is_empty());
+                    true
                 }
+                // At most one rides: its own text waits for the reply before it.
+                Some(last) => self.capabilities.pipelining && last.text_sent,
             };
             if !room {
                 self.waiting.push_front(message);
@@ -629,6 +664,9 @@ impl Dialogue {
     /// Whether this server can be told of the message at all.
     fn expressible(&self, message: &Message) -> Result<(), Failure> {
         let refuse = |text: String| Err(Failure::new(FailureKind::Content, Phase::Mail, text));
+        if message.recipients.is_empty() {
+            return refuse("the message has no recipients".into());
+        }
         if message.needs_smtputf8() && !self.capabilities.smtputf8 {
             return refuse(
                 "the server does not take addresses that are not ASCII (no SMTPUTF8)".into(),
@@ -650,11 +688,15 @@ impl Dialogue {
             false => (1, usize::MAX),
         };
         let mut flight = Vec::new();
-        while self.due.len() < commands && self.octets_in_flight < octets {
+        while self.due.len() < commands {
             let Some((command, due)) = self.backlog.pop_front() else {
                 break;
             };
             let length = command.trace_line().len() + 2;
+            if self.octets_in_flight + length > octets {
+                self.backlog.push_front((command, due));
+                break;
+            }
             self.octets_in_flight += length;
             self.due.push_back((due, length));
             flight.push(command);
@@ -689,7 +731,7 @@ impl Dialogue {
                     phase: Phase::Final,
                     ..failure.clone()
                 }),
-                false => Verdict::Failed(failure.clone()),
+                false => transaction.verdict_at_end(&failure),
             };
             let (id, outcome) = transaction.outcome(verdict);
             self.outputs.push_back(Output::Finished(id, outcome));
