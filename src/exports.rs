@@ -16,6 +16,8 @@ use emacs::{Env, IntoLisp, Result, Value, defun};
 
 use self::lisp::Plist;
 use crate::delivery::{Answer, Delivery, Report};
+use crate::smtp::command::Line;
+use crate::smtp::secret::Secret;
 
 emacs::plugin_is_GPL_compatible!();
 
@@ -145,6 +147,26 @@ fn login<'e>(delivery: &Delivery, id: u64, login: Value<'e>) -> Result<()> {
         false => None,
     };
     delivery.answer(id, Answer::Login(login));
+    Ok(())
+}
+
+/// Say LINE, a string, in the course of question ID of DELIVERY for credentials.
+///
+/// The event `heard' brings the reply. Return nil if LINE cannot be said.
+#[defun]
+fn say<'e>(env: &'e Env, delivery: &Delivery, id: u64, line: Vec<u8>) -> Result<Value<'e>> {
+    let line = Line::new(Secret::from(line));
+    let said = line.is_some();
+    if let Some(line) = line {
+        delivery.answer(id, Answer::Say(line));
+    }
+    said.into_lisp(env)
+}
+
+/// Answer question ID of DELIVERY: the lines said made a login.
+#[defun]
+fn logged_in(delivery: &Delivery, id: u64) -> Result<()> {
+    delivery.answer(id, Answer::LoggedIn);
     Ok(())
 }
 

@@ -215,6 +215,7 @@ impl<'a> Courier<'a> {
                     session.feed(Input::NextMessage(self.message(&batch)));
                 }
                 Happening::Asked(question) => open = Some(self.ask(question, &session)),
+                Happening::Heard(reply) => self.mailbox.post(Event::Heard(Some(reply))),
                 Happening::Rung => {
                     let answer = open
                         .as_ref()

@@ -10,8 +10,10 @@ use super::Bell;
 use crate::net::signal::Signal;
 use crate::net::tls::TlsFacts;
 use crate::outbox::Listing;
+use crate::smtp::command::Line;
 use crate::smtp::dialogue::LoginAnswer;
 use crate::smtp::failure::{Failure, Phase};
+use crate::smtp::reply::Reply;
 
 /// Names a question within its delivery.
 pub type QuestionId = u64;
@@ -26,6 +28,8 @@ pub enum Event {
     Connected(String),
     /// The login was accepted: user name and mechanism keyword are in the trace.
     LoggedIn,
+    /// The reply to [`Answer::Say`]; none, if the connection is gone.
+    Heard(Option<Reply>),
     /// What is in the outbox. Nothing comes after this.
     Listed(Listing),
     /// What is being waited for now.
@@ -78,6 +82,11 @@ pub enum Question {
 pub enum Answer {
     /// To [`Question::Credentials`].
     Login(Option<LoginAnswer>),
+    /// To [`Question::Credentials`], which stays open: say this line;
+    /// [`Event::Heard`] brings the reply.
+    Say(Line),
+    /// To [`Question::Credentials`]: the lines said made a login.
+    LoggedIn,
     /// To the other questions.
     Yes(bool),
 }

@@ -17,7 +17,7 @@ use crate::net::wire::Wire;
 use crate::smtp::content::{Encoder, Framing};
 use crate::smtp::dialogue::{Dialogue, Input, Outcome, Output, Plan, Question, Security, Verdict};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
-use crate::smtp::reply::ReplyReader;
+use crate::smtp::reply::{Reply, ReplyReader};
 
 /// Octets of text made ready at once: large writes, and still a lively progress.
 const BLOCK: usize = 256 * 1024;
@@ -34,6 +34,8 @@ pub(super) enum Happening {
     Asked(Question),
     /// A message came to its end.
     Finished(Outcome),
+    /// The reply to a line of a login from outside.
+    Heard(Reply),
     /// The connection is over.
     Ended(Option<Failure>),
     /// Somebody rang: an answer or a stop.
@@ -215,6 +217,7 @@ impl<'a> Session<'a> {
                     });
                 }
                 Output::Ask(question) => self.happened.push_back(Happening::Asked(question)),
+                Output::Heard(reply) => self.happened.push_back(Happening::Heard(reply)),
                 Output::Ready => self.happened.push_back(Happening::Ready),
                 Output::Finished(_, outcome) => {
                     if !matches!(outcome.verdict, Verdict::Unknown(_)) {

@@ -9,6 +9,7 @@ use crate::delivery::{Event, Question, RecipientReport, Report, Verdict};
 use crate::net::tls::TlsFacts;
 use crate::outbox::{Listed, Listing, State, StoredVariables, Value as Stored};
 use crate::smtp::failure::{Failure, FailureKind};
+use crate::smtp::reply::Reply;
 
 /// One event for Lisp.
 pub(super) fn to_lisp(env: &Env, event: Event) -> Result<Value<'_>> {
@@ -18,6 +19,7 @@ pub(super) fn to_lisp(env: &Env, event: Event) -> Result<Value<'_>> {
         Event::Connected(address) => ("connected", vec![(":address", address.into_lisp(env)?)]),
         Event::Finished(report) => ("finished", report_pairs(env, report)?),
         Event::LoggedIn => ("logged-in", vec![]),
+        Event::Heard(reply) => ("heard", heard_pairs(env, reply)?),
         Event::Listed(listing) => ("listed", listing_pairs(env, listing)?),
         Event::Phase(phase) => ("phase", vec![(":phase", env.intern(phase.name())?)]),
         Event::Progress(octets, of) => (
@@ -99,6 +101,18 @@ fn secured_pairs(env: &Env, facts: TlsFacts) -> Result<Pairs<'_>> {
     Ok(vec![
         (":version", facts.version.into_lisp(env)?),
         (":cipher", facts.cipher.into_lisp(env)?),
+    ])
+}
+
+/// A reply as (:code N :lines ("334 text" ...)), as stock functions give it.
+fn heard_pairs(env: &Env, reply: Option<Reply>) -> Result<Pairs<'_>> {
+    let Some(reply) = reply else {
+        return Ok(vec![]);
+    };
+    let lines: Vec<_> = reply.trace_lines().collect();
+    Ok(vec![
+        (":code", i64::from(reply.code()).into_lisp(env)?),
+        (":lines", strings(env, &lines)?),
     ])
 }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::address::{EhloName, Mailbox, ReversePath};
+use super::sasl::Mechanism;
 use super::secret::Secret;
 
 /// A command of RFC 5321 or an extension, or a line of a SASL exchange.
@@ -24,6 +25,8 @@ pub enum Command {
     Ehlo(EhloName),
     /// `HELO name`.
     Helo(EhloName),
+    /// A line from outside: part of a login that is none of ours.
+    Line(Line),
     /// `MAIL FROM:<reverse-path> parameters`.
     Mail(ReversePath, MailParameters),
     /// A command without arguments that the stock client says: `ONEX`, `VERB`, `XUSR`.
@@ -36,6 +39,40 @@ pub enum Command {
     Rset,
     /// `STARTTLS` (RFC 3207).
     StartTls,
+}
+
+/// One line without its CRLF, as somebody else made it; taken for a secret.
+#[derive(Clone, Debug)]
+pub struct Line(Secret);
+
+impl Line {
+    /// Longest line taken, in octets: tokens of OAuth are long.
+    pub const LIMIT: usize = 12 * 1024;
+
+    /// The line, unless it would be more than one, or is too long.
+    pub fn new(line: Secret) -> Option<Self> {
+        let fits = line.len() <= Self::LIMIT;
+        let one = !line
+            .expose()
+            .iter()
+            .any(|octet| matches!(octet, b'\r' | b'\n' | 0));
+        (fits && one).then_some(Self(line))
+    }
+
+    /// `AUTH` and its mechanism are shown, nothing else.
+    fn trace_line(&self) -> String {
+        let text = String::from_utf8_lossy(self.0.expose());
+        let mut words = text.split(' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some(verb), Some(mechanism), rest) if verb.eq_ignore_ascii_case("AUTH") => {
+                let known =
+                    Mechanism::from_keyword(mechanism).map_or("<omitted>", Mechanism::keyword);
+                let rest = if rest.is_some() { " <omitted>" } else { "" };
+                format!("AUTH {known}{rest}")
+            }
+            _ => "<omitted>".into(),
+        }
+    }
 }
 
 /// The parameters of MAIL; each is said only if the server announced it.
@@ -80,6 +117,7 @@ impl Command {
             Self::AuthResponse(response) => {
                 wire.extend_from_slice(super::sasl::encode(response).expose());
             }
+            Self::Line(line) => wire.extend_from_slice(line.0.expose()),
             _ => wire.extend_from_slice(self.trace_line().as_bytes()),
         }
         wire.extend_from_slice(b"\r\n");
@@ -95,6 +133,7 @@ impl Command {
             Self::Data => "DATA".into(),
             Self::Ehlo(name) => format!("EHLO {name}"),
             Self::Helo(name) => format!("HELO {name}"),
+            Self::Line(line) => line.trace_line(),
             Self::Mail(path, parameters) => format!("MAIL FROM:<{path}>{parameters}"),
             Self::Old(word) => (*word).into(),
             Self::Quit => "QUIT".into(),

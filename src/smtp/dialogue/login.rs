@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::super::command::Command;
+use super::super::command::{Command, Line};
 use super::super::failure::{Failure, FailureKind, Phase};
 use super::super::reply::{EnhancedStatus, Reply, ReplyClass};
 use super::super::sasl::{self, Binding, ChannelBinding, Credentials, Exchange, Mechanism};
@@ -113,6 +113,38 @@ impl Dialogue {
                     false => self.start_login(login),
                 }
             }
+            _ => {}
+        }
+    }
+
+    /// Say a line of a login from outside, after RSET where that is due.
+    pub(super) fn on_say(&mut self, line: Line) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Transacting if self.transactions.is_empty() => {
+                if std::mem::take(&mut self.reset_needed) {
+                    self.send(Command::Rset);
+                    self.state = State::ExpectResetBeforeLine(line);
+                } else {
+                    self.send(Command::Line(line));
+                    self.state = State::ExpectHeardReply(Box::new(State::Transacting));
+                }
+            }
+            state @ State::AwaitCredentials(_) => {
+                self.send(Command::Line(line));
+                self.state = State::ExpectHeardReply(Box::new(state));
+            }
+            other => self.state = other,
+        }
+    }
+
+    /// A login from outside succeeded.
+    pub(super) fn on_logged_in(&mut self) {
+        match self.state {
+            State::AwaitCredentials(_) => {
+                self.logged_in = true;
+                self.open_for_messages();
+            }
+            State::Transacting => self.logged_in = true,
             _ => {}
         }
     }
