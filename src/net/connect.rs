@@ -11,6 +11,7 @@ use rustix::event::PollFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::signal::Signal;
+use super::words::words;
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 
 /// How long an attempt has before the next one starts beside it (RFC 8305 §8).
@@ -58,9 +59,8 @@ pub fn connect(
             .map(|(_, socket)| (socket.as_fd(), PollFlags::OUT))
             .collect();
         let waited = signal.wait(&wanted, Some(until));
-        waited.map_err(|error| {
-            Failure::new(FailureKind::Connect, Phase::Connect, error.to_string())
-        })?;
+        waited
+            .map_err(|error| Failure::new(FailureKind::Connect, Phase::Connect, words(&error)))?;
         if signal.is_stopped() {
             return Err(Signal::stopped_failure(Phase::Connect));
         }
@@ -142,9 +142,7 @@ fn outcome(socket: &Socket) -> Option<io::Result<()>> {
 }
 
 fn describe(address: SocketAddr, error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    format!("{address}: {}", text.to_lowercase())
+    format!("{address}: {}", words(error))
 }
 
 #[cfg(test)]
