@@ -689,7 +689,10 @@ impl Dialogue {
                     phase: Phase::Final,
                     ..failure.clone()
                 }),
-                false => Verdict::Failed(failure.clone()),
+                // A server that refuses and leaves has said why.
+                false => transaction
+                    .settled()
+                    .unwrap_or_else(|| Verdict::Failed(failure.clone())),
             };
             let (id, outcome) = transaction.outcome(verdict);
             self.outputs.push_back(Output::Finished(id, outcome));

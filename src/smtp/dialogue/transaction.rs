@@ -241,6 +241,14 @@ impl Transaction {
         }
     }
 
+    /// The verdict that the replies so far have settled, whatever else comes.
+    pub fn settled(&self) -> Option<Verdict> {
+        match &self.decision {
+            Decision::Abandon(verdict) => Some(verdict.clone()),
+            Decision::Open | Decision::Asked | Decision::Proceed => None,
+        }
+    }
+
     /// The end, with what is known of every recipient.
     pub fn outcome(self, verdict: Verdict) -> (MessageId, Outcome) {
         (
