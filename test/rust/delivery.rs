@@ -99,7 +99,7 @@ fn a_large_message_on_a_slow_line_tells_its_progress() {
             _ => None,
         })
         .collect();
-    assert!(progress.len() > 3, "{progress:?}");
+    assert!(progress.len() > 10, "{progress:?}");
     assert!(progress.len() < 200, "{} reports", progress.len());
     assert!(
         progress.windows(2).all(|pair| pair[0].0 < pair[1].0),
@@ -273,7 +273,7 @@ fn a_refusal_in_the_middle_of_the_last_block_ends_it_too() {
     // reach it: it might take the message after all. Steps of less than what
     // is made ready at once, so that for some of them the kernel took a part of
     // the last block.
-    let sizes: Vec<_> = (1..48).map(|n| n * (128 << 10)).collect();
+    let sizes: Vec<_> = (1..24).map(|n| n * (32 << 10)).collect();
     let cut_short = AtomicU64::new(0);
     in_parallel(&sizes, 8, |octets| {
         let reader = refusing_reader();
@@ -292,7 +292,7 @@ fn a_refusal_in_the_middle_of_the_last_block_ends_it_too() {
     });
     let cut_short = cut_short.into_inner();
     assert!(
-        (4..44).contains(&cut_short),
+        (4..23).contains(&cut_short),
         "{cut_short}: the sizes miss the kernel's limit"
     );
 }
@@ -364,11 +364,11 @@ fn a_message_too_large_is_told_before_or_after_it_was_sent() {
 
 #[test]
 fn nobody_listens() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    // Bound and not listening: nobody else can have the port meanwhile.
+    let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    held.bind(&any.into()).unwrap();
+    let port = held.local_addr().unwrap().as_socket().unwrap().port();
     let mut request = request_to(port, certificates().join("ca.pem"));
     request.host = "127.0.0.1".into();
     request.attempts = 3;
