@@ -403,20 +403,35 @@ fn a_cancel_after_a_refusal_knows_that_nothing_went() {
 
 #[test]
 fn a_cancel_with_the_end_of_the_text_still_here_says_no() {
-    // The last block is ready, but the server takes no more.
+    // The server takes no more. Steps of less than what is made ready at once,
+    // so that for some of them the kernel took a part of the last block.
     let server = start(options_on(&["text:1=deaf"]));
-    for octets in [8 << 20, (8 << 20) + (100 << 10), (8 << 20) + (200 << 10)] {
+    let sizes: Vec<_> = (1..32).map(|n| n * (64 << 10)).collect();
+    let still_here = AtomicU64::new(0);
+    in_parallel(&sizes, 8, |octets| {
         let mut request = request(&server);
         request.plan.security = Security::Never;
-        request.text = large_text(octets);
+        request.text = large_text(*octets);
         let mut under = Under::begin(request);
-        assert!(under.until(|event| matches!(event, Event::Phase(Phase::Text))));
-        std::thread::sleep(Duration::from_millis(100));
-        assert!(!under.delivery.cancel());
-        under
-            .finish(|_| None)
-            .assert_failed(FailureKind::Cancelled, Phase::Text);
-    }
+        assert!(under.until(|e| matches!(e, Event::Phase(Phase::Text | Phase::Final))));
+        std::thread::sleep(Duration::from_millis(200));
+        let may_have_gone = under.delivery.cancel();
+        let ended = under.finish(|_| None);
+        match &ended.report.verdict {
+            Verdict::Failed(failure) => {
+                assert_eq!(failure.phase, Phase::Text, "{octets}");
+                assert!(!may_have_gone, "{octets}: its end is still here");
+                still_here.fetch_add(1, Ordering::Relaxed);
+            }
+            Verdict::Unknown(_) => assert!(may_have_gone, "{octets}"),
+            Verdict::Accepted(words) => panic!("{octets}: {words}"),
+        }
+    });
+    let still_here = still_here.into_inner();
+    assert!(
+        (8..31).contains(&still_here),
+        "{still_here}: the sizes miss the kernel's limit"
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@
 // Each test program uses its own part of this.
 #![allow(dead_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, LazyLock};
@@ -40,10 +40,10 @@ pub const WATCHDOG: Duration = Duration::from_secs(40);
 /// A courier that is told to stop, or that has reported, is gone by then.
 pub const GONE_WITHIN: Duration = Duration::from_secs(5);
 
-/// A folder of this test program, removed by nobody but the next `cargo clean`
-/// of the temporary files; unique by process.
+/// A folder of this process, where cargo keeps what `cargo clean` removes.
 static SCRATCH: LazyLock<PathBuf> = LazyLock::new(|| {
-    let path = std::env::temp_dir().join(format!("smtpmail-delivery-{}", std::process::id()));
+    let path =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("delivery-{}", std::process::id()));
     std::fs::create_dir_all(&path).expect("a writable folder for temporary files");
     path
 });
