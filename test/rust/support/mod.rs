@@ -253,8 +253,8 @@ impl Under {
         }
     }
 
-    /// Take events until `stop` says true of one; whether it did before the
-    /// delivery ended.
+    /// Take events until `stop` says true of one; whether the delivery still goes
+    /// on then.
     pub fn until(&mut self, mut stop: impl FnMut(&Event) -> bool) -> bool {
         loop {
             let left = WATCHDOG.saturating_sub(self.began.elapsed());
@@ -272,7 +272,7 @@ impl Under {
                 self.events.push(event);
             }
             if found || over {
-                return found;
+                return !over;
             }
         }
     }
