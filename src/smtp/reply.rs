@@ -307,7 +307,6 @@ mod tests {
     type Expected<'a> = &'a [(u16, &'a [&'a str])];
     type Outcome = Result<Vec<(u16, Vec<String>)>, ReplyError>;
     /// Code and lines of each reply expected.
-    type Expected<'a> = &'a [(u16, &'a [&'a str])];
 
     fn drain(
         reader: &mut ReplyReader,
