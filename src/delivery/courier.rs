@@ -212,6 +212,8 @@ impl<'a> Courier<'a> {
             };
         let mut open: Option<Open> = None;
         let mut batch = Vec::new();
+        // Whether Lisp waits for the reply to a line.
+        let mut line_due = false;
         loop {
             match session.next() {
                 Happening::Ready => {
@@ -219,7 +221,10 @@ impl<'a> Courier<'a> {
                     batch = self.batch(session.dialogue().capabilities());
                     session.feed(Input::NextMessage(self.message(&batch)));
                 }
-                Happening::Heard(reply) => self.mailbox.post(Event::Heard(Some(reply))),
+                Happening::Heard(reply) => {
+                    line_due = false;
+                    self.mailbox.post(Event::Heard(Some(reply)));
+                }
                 Happening::Asked(dialogue::Question::Credentials {
                     reason: CredentialsReason::Offered,
                     ..
@@ -230,6 +235,15 @@ impl<'a> Courier<'a> {
                     let answer = open
                         .as_ref()
                         .and_then(|open| self.mailbox.take_answer(open.id));
+                    let answer = match answer {
+                        // The question stays open until the lines said are a login.
+                        Some(Answer::Say(line)) => {
+                            line_due = true;
+                            session.feed(Input::Say(line));
+                            None
+                        }
+                        other => other,
+                    };
                     if let Some(answer) = answer
                         && let Some(asked) = open.take()
                         && let Some(end) =
@@ -273,6 +287,9 @@ impl<'a> Courier<'a> {
                 Happening::Ended(failure) => {
                     // Nobody's thinking or waiting shall hold a dead socket.
                     drop(session);
+                    if line_due {
+                        self.mailbox.post(Event::Heard(None));
+                    }
                     let stopped = self.mailbox.signal.is_stopped();
                     return match (open, failure) {
                         (Some(open), _) if !stopped => self.await_offline(open),
@@ -376,6 +393,7 @@ impl<'a> Courier<'a> {
         kind: Kind,
         session: Option<(&mut Session<'_>, &[usize])>,
     ) -> Option<End> {
+        let demanded = matches!(kind, Kind::DemandedCredentials(_));
         match (answer, kind) {
             (Answer::Login(login), Kind::Credentials(refused)) => {
                 self.keep(login.as_ref());
@@ -386,6 +404,16 @@ impl<'a> Courier<'a> {
                         return Some(End::Over(Verdict::Failed(failure)));
                     }
                     (None, _) => {}
+                }
+            }
+            (Answer::LoggedIn, Kind::Credentials(_) | Kind::DemandedCredentials(_))
+                if session.is_some() =>
+            {
+                if let Some((session, batch)) = session {
+                    session.feed(Input::LoggedIn);
+                    if demanded {
+                        session.feed(Input::NextMessage(self.message(batch)));
+                    }
                 }
             }
             (Answer::Login(Some(login)), Kind::DemandedCredentials(_)) => {
@@ -438,11 +466,15 @@ impl<'a> Courier<'a> {
             if self.mailbox.signal.is_stopped() {
                 return End::Over(Verdict::Failed(Signal::stopped_failure(Phase::Idle)));
             }
-            if let Some(answer) = self.mailbox.take_answer(open.id) {
-                self.tries -= 1;
-                return self
-                    .apply(answer, open.kind, None)
-                    .unwrap_or(End::Reconnect);
+            match self.mailbox.take_answer(open.id) {
+                Some(Answer::Say(_)) => self.mailbox.post(Event::Heard(None)),
+                Some(answer) => {
+                    self.tries -= 1;
+                    return self
+                        .apply(answer, open.kind, None)
+                        .unwrap_or(End::Reconnect);
+                }
+                None => {}
             }
             if let Err(error) = self.mailbox.signal.wait(&[], None) {
                 return End::Over(Verdict::Failed(Failure::new(

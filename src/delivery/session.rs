@@ -19,6 +19,7 @@ use crate::smtp::content::{Encoder, Framing};
 use crate::smtp::dialogue::{Dialogue, Input, Outcome, Output, Plan, Question, Security, Verdict};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 use crate::smtp::reply::{Reply, ReplyReader};
+use crate::smtp::secret::Secret;
 
 /// Octets of text made ready at once: large writes, and still a lively progress.
 const BLOCK: usize = 256 * 1024;
@@ -62,6 +63,8 @@ pub(super) struct Session<'a> {
     wire: Wire,
     dialogue: Dialogue,
     reader: ReplyReader,
+    /// What was said in AUTH, in base64: not to be repeated in trace or error.
+    secrets: Vec<Secret>,
     /// Octets to write, from `written` on.
     outgoing: Vec<u8>,
     written: usize,
@@ -110,6 +113,7 @@ impl<'a> Session<'a> {
             wire,
             dialogue: Dialogue::new(plan),
             reader: ReplyReader::default(),
+            secrets: Vec::new(),
             outgoing: Vec::new(),
             written: 0,
             incoming: Vec::new(),
@@ -194,6 +198,7 @@ impl<'a> Session<'a> {
                 Output::Send(commands) => {
                     for command in &commands {
                         self.trace.sent(self.mailbox, command);
+                        self.secrets.extend(command.secret());
                         command.write_to(&mut self.outgoing);
                     }
                     self.progress = Instant::now();
@@ -369,6 +374,7 @@ impl<'a> Session<'a> {
         loop {
             match self.reader.next_reply() {
                 Ok(Some(reply)) => {
+                    let reply = reply.without(&self.secrets);
                     self.progress = Instant::now();
                     self.trace.received(self.mailbox, &reply);
                     self.feed(Input::Reply(reply));

@@ -139,6 +139,8 @@ impl Step {
         assert!(!failure.text.contains("os error"), "{context}");
         let kinds: &[FailureKind] = match ending {
             "silence" | "deaf" => &[FailureKind::Timeout],
+            // It had refused EHLO before: that is its reason.
+            _ if self.place == "helo" => &[FailureKind::Refused],
             _ if self.place == "handshake" => &[FailureKind::Tls, FailureKind::Closed],
             _ => &[FailureKind::Closed],
         };
