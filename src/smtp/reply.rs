@@ -329,9 +329,9 @@ impl ReplyReader {
 mod tests {
     use super::*;
 
+    /// Code and lines of each reply expected.
     type Expected<'a> = &'a [(u16, &'a [&'a str])];
     type Outcome = Result<Vec<(u16, Vec<String>)>, ReplyError>;
-    /// Code and lines of each reply expected.
 
     fn drain(
         reader: &mut ReplyReader,
