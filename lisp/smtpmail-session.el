@@ -179,6 +179,10 @@
      (message "%s; trying again in %d s..."
               (plist-get (plist-get plist :failure) :text)
               (plist-get plist :seconds)))
+    (`(unknown-extensions . ,plist)
+     (when smtpmail-warn-about-unknown-extensions
+       (dolist (keyword (plist-get plist :keywords))
+         (message "Unknown extension %s" (downcase keyword)))))
     (`(heard . ,plist)
      ;; Not nil even if the connection is gone.
      (setf (smtpmail-session-heard session) (cons t plist)))

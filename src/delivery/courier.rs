@@ -218,6 +218,10 @@ impl<'a> Courier<'a> {
             match session.next() {
                 Happening::Ready => {
                     self.note_login(&session);
+                    let others = &session.dialogue().capabilities().others;
+                    if !others.is_empty() {
+                        self.mailbox.post(Event::UnknownExtensions(others.clone()));
+                    }
                     batch = self.batch(session.dialogue().capabilities());
                     session.feed(Input::NextMessage(self.message(&batch)));
                 }

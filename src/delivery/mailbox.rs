@@ -21,6 +21,8 @@ pub type QuestionId = u64;
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event {
+    /// Keywords of the server's EHLO of which the engine knows nothing.
+    UnknownExtensions(Vec<String>),
     /// An entry of the outbox got the outcome asked for, or was not to be had.
     /// Nothing comes after this.
     Changed(bool),
