@@ -71,9 +71,9 @@ It says nothing of other recipients."
                       (smtpmail-report--command phase)))
              (t text)))
       ('authentication
-       (if (plist-get failure :code)
-           (format "%s in response to AUTH" text)
-         (format "Not logged in at %s: %s" host text)))
+       (cond ((plist-get failure :said) text) ; by a method of the user
+             ((plist-get failure :code) (format "%s in response to AUTH" text))
+             (t (format "Not logged in at %s: %s" host text))))
       ('connect (format "Cannot connect to %s:%s: %s" host port text))
       ('resolve (format "%s; check `smtpmail-smtp-server'" text))
       ('closed (if (plist-get failure :code)

@@ -37,6 +37,8 @@
 (declare-function smtpmail-module--outbox "ext:exports.rs" (request pipe))
 (declare-function smtpmail-module--events "ext:exports.rs" (delivery))
 (declare-function smtpmail-module--login "ext:exports.rs" (delivery id login))
+(declare-function smtpmail-module--say "ext:exports.rs" (delivery id line))
+(declare-function smtpmail-module--logged-in "ext:exports.rs" (delivery id))
 (declare-function smtpmail-module--answer "ext:exports.rs" (delivery id yes))
 (declare-function smtpmail-module--cancel "ext:exports.rs" (delivery))
 
@@ -62,6 +64,8 @@
   (told nil :documentation "When the user was last told, in seconds.")
   (progress nil :documentation "(OCTETS . OF), of the text sent.")
   (text-since nil :documentation "When the text began, in seconds.")
+  (question nil :documentation "The number of the question for credentials.")
+  (heard nil :documentation "The plist of the reply to a line of ours.")
   (report nil :documentation "The plist of the finished delivery."))
 
 ;;;; Trace
@@ -175,6 +179,13 @@
      (message "%s; trying again in %d s..."
               (plist-get (plist-get plist :failure) :text)
               (plist-get plist :seconds)))
+    (`(unknown-extensions . ,plist)
+     (when smtpmail-warn-about-unknown-extensions
+       (dolist (keyword (plist-get plist :keywords))
+         (message "Unknown extension %s" (downcase keyword)))))
+    (`(heard . ,plist)
+     ;; Not nil even if the connection is gone.
+     (setf (smtpmail-session-heard session) (cons t plist)))
     (`(question . ,plist)
      (smtpmail-session--answer session plist))
     (`(,(and verdict (or 'queued 'listed 'changed)) . ,plist)
@@ -228,19 +239,77 @@ password would travel in clear.  Send it? "
 
 (defun smtpmail-session--answer-login (session id login offered)
   "Answer question ID of SESSION with LOGIN, or with nothing if nil.
-OFFERED are the server's mechanisms, strings."
-  (let ((secret (and login (smtpmail-auth-secret-bytes login))))
+OFFERED are the server's mechanisms, strings.  If the user has defined a
+method for the first mechanism, that speaks."
+  (let* ((mechanisms (and login (smtpmail-auth-mechanisms login offered)))
+         (first (car mechanisms))
+         (secret (and login (smtpmail-auth-secret-bytes login))))
+    (setf (smtpmail-session-question session) id)
     (unwind-protect
-        (smtpmail-module--login
-         (smtpmail-session-delivery session) id
-         (and login
-              (list :user (smtpmail-auth-login-user login)
-                    :secret secret
-                    :mechanisms
-                    (mapcar #'symbol-name
-                            (smtpmail-auth-mechanisms login offered))
-                    :required (smtpmail-auth-login-final login))))
+        (if (and first (smtpmail-auth-user-method-p first))
+            (smtpmail-session--log-in-by-method session login first secret)
+          (smtpmail-module--login
+           (smtpmail-session-delivery session) id
+           (and login
+                (list :user (smtpmail-auth-login-user login)
+                      :secret secret
+                      :mechanisms (mapcar #'symbol-name mechanisms)
+                      :required (smtpmail-auth-login-final login)))))
       (when secret (clear-string secret)))))
+
+;;;; Mechanisms that users define
+
+(defun smtpmail-session--log-in-by-method (session login mechanism secret)
+  "Let the user's method for MECHANISM log SESSION in with LOGIN.
+SECRET is the password, a unibyte string in UTF-8."
+  (let* ((process (smtpmail-session-process session))
+         (password (decode-coding-string secret 'utf-8 t))
+         (failure
+          (catch 'done
+            (process-put process 'smtpmail-session session)
+            (with-current-buffer (process-buffer process)
+              (smtpmail-try-auth-method process mechanism
+                                        (smtpmail-auth-login-user login)
+                                        password))
+            nil)))
+    (if (not failure)
+        (smtpmail-module--logged-in (smtpmail-session-delivery session)
+                                    (smtpmail-session-question session))
+      (smtpmail-auth-refused login (smtpmail-session-host session)
+                             (smtpmail-session-service session))
+      (setf (smtpmail-session-report session)
+            (list :verdict 'failed
+                  :failure (list :kind 'authentication :phase 'auth
+                                 :said t :text (format "%s" failure)))))))
+
+(defun smtpmail-send-command (process command)
+  "Send COMMAND, a string without its line end, over PROCESS.
+PROCESS is what a method of `smtpmail-try-auth-method' is called with;
+`process-send-string' does not work on it."
+  (let ((session (or (process-get process 'smtpmail-session)
+                     (error "No SMTP session waits for a command on %s" process))))
+    (setf (smtpmail-session-heard session) nil)
+    (unless (smtpmail-module--say
+             (smtpmail-session-delivery session)
+             (smtpmail-session-question session)
+             (encode-coding-string command 'utf-8-unix))
+      (error "A command of more than one line, or far too long"))))
+
+(defun smtpmail-read-response (process)
+  "Return the reply to the command sent last over PROCESS.
+It is a list (CODE LINE...): CODE an integer, nil if the connection is
+gone; each LINE a string that begins with the code."
+  (let ((session (or (process-get process 'smtpmail-session)
+                     (error "No SMTP session waits for a reply on %s" process))))
+    (while (not (or (smtpmail-session-heard session)
+                    (smtpmail-session-report session)))
+      (mapc (lambda (event) (smtpmail-session--dispatch session event))
+            (smtpmail-module--events (smtpmail-session-delivery session)))
+      (unless (smtpmail-session-heard session)
+        (smtpmail-session--tell session)
+        (accept-process-output process 0.5)))
+    (let ((reply (cdr (smtpmail-session-heard session))))
+      (cons (plist-get reply :code) (plist-get reply :lines)))))
 
 (defun smtpmail-session--send-rest-p (question)
   "Ask whether those not refused in QUESTION shall get the message."
@@ -300,8 +369,9 @@ caller inhibits quitting, as it must.  Errors pass through."
   "Stop what SESSION still does; keep its trace if KEEP-TRACE.
 Return non-nil if a message may have reached the server unreported."
   (prog1 (and (smtpmail-session-delivery session)
-              (not (smtpmail-session-report session))
-              (smtpmail-module--cancel (smtpmail-session-delivery session)))
+              ;; Also if Lisp has ended it by a report of its own.
+              (smtpmail-module--cancel (smtpmail-session-delivery session))
+              (not (smtpmail-session-report session)))
     (when (smtpmail-session-process session)
       (when (process-buffer (smtpmail-session-process session))
         (smtpmail-session--close-trace session keep-trace))

@@ -85,9 +85,14 @@ error if it was not sent; the buffer does not change."
           (smtpmail--write-copies message))
       (smtpmail-message-discard message))))
 
+(defvar smtpmail--report nil
+  "The report of the last delivery, a plist.")
+
 (defun smtpmail--send (message)
-  "Send MESSAGE, a `smtpmail-message', or signal an error."
-  (let ((failure
+  "Send MESSAGE, a `smtpmail-message', or signal an error.
+If the server said only \"not now\", offer to queue it."
+  (let* ((smtpmail--report nil)
+         (failure
          (let ((smtpmail-code-conv-from (smtpmail-message-coding message))
                (smtpmail-mail-address (smtpmail-message-sender message)))
            ;; By its symbol: users advise it to choose the server.
@@ -95,10 +100,23 @@ error if it was not sent; the buffer does not change."
                     (smtpmail-message-recipients message)
                     (smtpmail-message-buffer message)))))
     (when failure
-      (error "Sending failed: %s"
-             (if (stringp failure)
-                 (smtpmail--sanitize-error-message failure)
-               failure)))))
+      (let ((why (if (stringp failure)
+                     (smtpmail--sanitize-error-message failure)
+                   failure)))
+        (if (smtpmail--queue-instead-p why)
+            (smtpmail-outbox-add message)
+          (error "Sending failed: %s" why))))))
+
+(defun smtpmail--queue-instead-p (why)
+  "Ask whether a message that was refused for now is to be queued.
+WHY is the server's refusal."
+  (and (eq (plist-get smtpmail--report :verdict) 'failed)
+       (eq (plist-get (plist-get smtpmail--report :failure) :kind) 'transient)
+       (not (seq-some (lambda (recipient) (plist-get recipient :accepted))
+                      (plist-get smtpmail--report :recipients)))
+       (stringp smtpmail-queue-dir)
+       (smtpmail-auth-can-prompt-p)
+       (y-or-n-p (format "Not sent: %s.  Queue it for later? " why))))
 
 (defun smtpmail--sanitize-error-message (text)
   "Return TEXT with whatever follows AUTH left out of a command it cites."
@@ -131,6 +149,7 @@ call."
                       (and smtpmail-servers-requiring-authorization
                            (string-match-p
                             smtpmail-servers-requiring-authorization host))))))
+    (setq smtpmail--report report)
     (when (plist-get request :entry)
       (setf (nth 2 smtpmail-outbox--entry) report))
     (or (smtpmail-report-error report host port)
@@ -176,6 +195,11 @@ HOST is the server's name; everything else is what the variables say."
 
 (defun smtpmail--security (host)
   "Return how the connection to HOST is protected, for the engine."
+  (when (member smtpmail-stream-type '("ssl" "tls" "starttls" "plain" "network"))
+    (display-warning
+     'smtpmail
+     (format "`smtpmail-stream-type' should be the symbol %s, not a string"
+             smtpmail-stream-type)))
   (pcase smtpmail-stream-type
     ((or 'ssl 'tls "ssl" "tls") 'implicit)
     ((or 'starttls "starttls") 'required)

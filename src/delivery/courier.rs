@@ -91,6 +91,9 @@ struct Courier<'a> {
     /// Times that the whole text went out in vain.
     texts_refused: u32,
     demanded: bool,
+    /// There are no credentials: nobody is asked a second time unless they are
+    /// demanded.
+    declined: bool,
     logged_in: bool,
 }
 
@@ -116,7 +119,8 @@ struct Open {
 }
 
 enum Kind {
-    Credentials,
+    /// With the refusal of the last ones.
+    Credentials(Option<Failure>),
     /// After a refusal of the message, which stands without credentials.
     DemandedCredentials(Failure),
     ClearLogin,
@@ -144,6 +148,7 @@ impl<'a> Courier<'a> {
             tries: 0,
             texts_refused: 0,
             demanded: false,
+            declined: false,
             logged_in: false,
         }
     }
@@ -207,19 +212,42 @@ impl<'a> Courier<'a> {
             };
         let mut open: Option<Open> = None;
         let mut batch = Vec::new();
+        // Whether Lisp waits for the reply to a line.
+        let mut line_due = false;
         loop {
             match session.next() {
                 Happening::Ready => {
                     self.note_login(&session);
+                    let others = &session.dialogue().capabilities().others;
+                    if !others.is_empty() {
+                        self.mailbox.post(Event::UnknownExtensions(others.clone()));
+                    }
                     batch = self.batch(session.dialogue().capabilities());
                     session.feed(Input::NextMessage(self.message(&batch)));
                 }
-                Happening::Asked(question) => open = Some(self.ask(question, &session)),
-                Happening::Heard(reply) => self.mailbox.post(Event::Heard(Some(reply))),
+                Happening::Heard(reply) => {
+                    line_due = false;
+                    self.mailbox.post(Event::Heard(Some(reply)));
+                }
+                Happening::Asked(dialogue::Question::Credentials {
+                    reason: CredentialsReason::Offered,
+                    ..
+                }) if self.declined => session.feed(Input::Login(None)),
+                Happening::Asked(question) => open = Some(self.ask(question, &batch, &session)),
                 Happening::Rung => {
+                    // Others ring too: without an answer the question stays open.
                     let answer = open
                         .as_ref()
                         .and_then(|open| self.mailbox.take_answer(open.id));
+                    let answer = match answer {
+                        // The question stays open until the lines said are a login.
+                        Some(Answer::Say(line)) => {
+                            line_due = true;
+                            session.feed(Input::Say(line));
+                            None
+                        }
+                        other => other,
+                    };
                     if let Some(answer) = answer
                         && let Some(asked) = open.take()
                         && let Some(end) =
@@ -261,6 +289,11 @@ impl<'a> Courier<'a> {
                     }
                 }
                 Happening::Ended(failure) => {
+                    // Nobody's thinking or waiting shall hold a dead socket.
+                    drop(session);
+                    if line_due {
+                        self.mailbox.post(Event::Heard(None));
+                    }
                     let stopped = self.mailbox.signal.is_stopped();
                     return match (open, failure) {
                         (Some(open), _) if !stopped => self.await_offline(open),
@@ -290,7 +323,13 @@ impl<'a> Courier<'a> {
             .flatten()
             .min();
         let waiting = (0..self.recipients.len()).filter(|index| self.recipients[*index].waiting);
-        waiting.take(limit.unwrap_or(usize::MAX)).collect()
+        let mut waiting: Vec<_> = waiting.collect();
+        if let Some(limit) = limit.filter(|limit| *limit < waiting.len()) {
+            // Who was refused for now must not keep out who was not tried yet.
+            waiting.sort_by_key(|index| self.recipients[*index].report.failure.is_some());
+            waiting.truncate(limit);
+        }
+        waiting
     }
 
     fn message(&self, batch: &[usize]) -> Message {
@@ -307,7 +346,7 @@ impl<'a> Courier<'a> {
         }
     }
 
-    fn ask(&self, question: dialogue::Question, session: &Session<'_>) -> Open {
+    fn ask(&self, question: dialogue::Question, batch: &[usize], session: &Session<'_>) -> Open {
         let (question, kind) = match question {
             dialogue::Question::Credentials { offered, reason } => {
                 let refused = match reason {
@@ -316,24 +355,19 @@ impl<'a> Courier<'a> {
                         Some(Failure::from_reply(Phase::Auth, &reply))
                     }
                 };
-                let protected = session.is_protected();
-                (
-                    Question::Credentials {
-                        offered,
-                        refused,
-                        demanded: None,
-                        protected,
-                    },
-                    Kind::Credentials,
-                )
+                let question = Question::Credentials {
+                    offered,
+                    refused: refused.clone(),
+                    demanded: None,
+                    protected: session.is_protected(),
+                };
+                (question, Kind::Credentials(refused))
             }
             dialogue::Question::ClearLogin => (Question::ClearLogin, Kind::ClearLogin),
             dialogue::Question::RefusedRecipients(_, verdicts) => {
-                let addresses = self
-                    .recipients
+                let addresses = batch
                     .iter()
-                    .filter(|r| r.waiting)
-                    .map(|r| &r.report.address);
+                    .map(|index| &self.recipients[*index].report.address);
                 let reports = addresses
                     .zip(verdicts)
                     .map(|(address, verdict)| RecipientReport {
@@ -363,13 +397,27 @@ impl<'a> Courier<'a> {
         kind: Kind,
         session: Option<(&mut Session<'_>, &[usize])>,
     ) -> Option<End> {
+        let demanded = matches!(kind, Kind::DemandedCredentials(_));
         match (answer, kind) {
-            (Answer::Login(login), Kind::Credentials) => {
+            (Answer::Login(login), Kind::Credentials(refused)) => {
                 self.keep(login.as_ref());
-                match session {
-                    Some((session, _)) => session.feed(Input::Login(login)),
-                    None if login.is_none() => return None,
-                    None => {}
+                match (session, refused) {
+                    (Some((session, _)), _) => session.feed(Input::Login(login)),
+                    (None, Some(refused)) if login.is_none() => {
+                        let failure = refused.of_kind(FailureKind::Authentication);
+                        return Some(End::Over(Verdict::Failed(failure)));
+                    }
+                    (None, _) => {}
+                }
+            }
+            (Answer::LoggedIn, Kind::Credentials(_) | Kind::DemandedCredentials(_))
+                if session.is_some() =>
+            {
+                if let Some((session, batch)) = session {
+                    session.feed(Input::LoggedIn);
+                    if demanded {
+                        session.feed(Input::NextMessage(self.message(batch)));
+                    }
                 }
             }
             (Answer::Login(Some(login)), Kind::DemandedCredentials(_)) => {
@@ -413,6 +461,7 @@ impl<'a> Courier<'a> {
 
     fn keep(&mut self, login: Option<&LoginAnswer>) {
         self.plan.login = login.cloned();
+        self.declined = login.is_none();
     }
 
     /// The server left while the user thinks: the answer serves a new connection.
@@ -421,11 +470,15 @@ impl<'a> Courier<'a> {
             if self.mailbox.signal.is_stopped() {
                 return End::Over(Verdict::Failed(Signal::stopped_failure(Phase::Idle)));
             }
-            if let Some(answer) = self.mailbox.take_answer(open.id) {
-                self.tries -= 1;
-                return self
-                    .apply(answer, open.kind, None)
-                    .unwrap_or(End::Reconnect);
+            match self.mailbox.take_answer(open.id) {
+                Some(Answer::Say(_)) => self.mailbox.post(Event::Heard(None)),
+                Some(answer) => {
+                    self.tries -= 1;
+                    return self
+                        .apply(answer, open.kind, None)
+                        .unwrap_or(End::Reconnect);
+                }
+                None => {}
             }
             if let Err(error) = self.mailbox.signal.wait(&[], None) {
                 return End::Over(Verdict::Failed(Failure::new(

@@ -21,6 +21,8 @@ pub type QuestionId = u64;
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event {
+    /// Keywords of the server's EHLO of which the engine knows nothing.
+    UnknownExtensions(Vec<String>),
     /// An entry of the outbox got the outcome asked for, or was not to be had.
     /// Nothing comes after this.
     Changed(bool),
@@ -132,6 +134,8 @@ mod point {
     pub const PASSED: u8 = 1;
     /// It has not and will not: the delivery was stopped before.
     pub const STOPPED: u8 = 2;
+    /// The server has taken the message, for some recipients at least.
+    pub const TAKEN: u8 = 3;
 }
 
 pub(super) struct Mailbox {
@@ -199,7 +203,7 @@ impl Mailbox {
             Ordering::SeqCst,
         );
         self.signal.stop();
-        before == Err(point::PASSED)
+        matches!(before, Err(point::PASSED | point::TAKEN))
     }
 
     // For the courier's thread.
@@ -236,17 +240,19 @@ impl Mailbox {
     /// The end of the text is about to be written; false if it must not be.
     pub fn pass_point_of_no_return(&self) -> bool {
         self.point
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
-                (now != point::STOPPED).then_some(point::PASSED)
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| match now {
+                point::STOPPED => None,
+                point::TAKEN => Some(point::TAKEN),
+                _ => Some(point::PASSED),
             })
             .is_ok()
     }
 
-    /// The server's word on the text is in.
-    pub fn leave_point_of_no_return(&self) {
+    /// The server's word on the text is in, or its end is still here.
+    pub fn leave_point_of_no_return(&self, taken: bool) {
         let _ = self.point.compare_exchange(
             point::PASSED,
-            point::OPEN,
+            if taken { point::TAKEN } else { point::OPEN },
             Ordering::SeqCst,
             Ordering::SeqCst,
         );

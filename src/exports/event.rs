@@ -10,6 +10,7 @@ use crate::net::tls::TlsFacts;
 use crate::outbox::{Listed, Listing, State, StoredVariables, Value as Stored};
 use crate::smtp::failure::{Failure, FailureKind};
 use crate::smtp::reply::Reply;
+use crate::smtp::visible::visible;
 
 /// One event for Lisp.
 pub(super) fn to_lisp(env: &Env, event: Event) -> Result<Value<'_>> {
@@ -52,6 +53,16 @@ pub(super) fn to_lisp(env: &Env, event: Event) -> Result<Value<'_>> {
             ],
         ),
         Event::Secured(facts) => ("secured", secured_pairs(env, facts)?),
+        Event::UnknownExtensions(keywords) => {
+            let shown: Vec<_> = keywords
+                .iter()
+                .map(|k| visible(k.as_bytes(), 100))
+                .collect();
+            (
+                "unknown-extensions",
+                vec![(":keywords", strings(env, &shown)?)],
+            )
+        }
         Event::Trace(text) => ("trace", vec![(":text", text.into_lisp(env)?)]),
     };
     env.cons(env.intern(name)?, plist(env, &pairs)?)

@@ -6,6 +6,9 @@
 
 use super::reply::Reply;
 
+/// Standard keywords that are of no use to us yet, or ever.
+const FAMILIAR: [&str; 5] = ["DSN", "ETRN", "EXPN", "HELP", "VRFY"];
+
 /// What one connection's own EHLO announced; empty after HELO.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
@@ -36,7 +39,7 @@ pub struct Capabilities {
     pub verb: bool,
     /// XUSR: old, kept because the stock client says it.
     pub xusr: bool,
-    /// Keywords of which nothing above speaks, upper case.
+    /// Keywords of which nothing here speaks, upper case.
     pub others: Vec<String>,
 }
 
@@ -73,6 +76,7 @@ impl Capabilities {
                 "STARTTLS" => found.starttls = true,
                 "VERB" | "XVRB" => found.verb = true,
                 "XUSR" => found.xusr = true,
+                _ if FAMILIAR.contains(&keyword) => {}
                 _ => match keyword.strip_prefix("AUTH=") {
                     // The form of before RFC 2554, still sent beside the new one.
                     Some(first) => found.add_mechanisms([first].into_iter().chain(words)),
@@ -188,6 +192,11 @@ mod tests {
                 "X-AUTH"
             ]
         );
+    }
+
+    #[test]
+    fn familiar_keywords_are_not_strange() {
+        assert_eq!(ehlo(&["DSN", "help", "ETRN", "XODD"]).others, ["XODD"]);
     }
 
     #[test]

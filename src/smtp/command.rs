@@ -123,6 +123,24 @@ impl Command {
         wire.extend_from_slice(b"\r\n");
     }
 
+    /// What of the wire form must never be shown, wherever it may come from.
+    pub fn secret(&self) -> Option<Secret> {
+        match self {
+            Self::Auth(_, response) => response.as_ref().map(super::sasl::encode_initial),
+            Self::AuthResponse(response) => Some(super::sasl::encode(response)),
+            Self::Line(line) => {
+                let octets = line.0.expose();
+                // The verb and the mechanism of an AUTH line are none.
+                let words: Vec<_> = octets.splitn(3, |octet| *octet == b' ').collect();
+                match (words[0].eq_ignore_ascii_case(b"AUTH"), words.get(2)) {
+                    (true, rest) => rest.map(|rest| Secret::from(*rest)),
+                    (false, _) => Some(line.0.clone()),
+                }
+            }
+            _ => None,
+        }
+    }
+
     /// The line as the trace shows it: no secret, no CRLF.
     pub fn trace_line(&self) -> String {
         match self {

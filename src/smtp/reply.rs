@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::secret::Secret;
 use super::visible::visible;
 
 /// Longest reply line accepted, in octets with its CRLF. RFC 5321 §4.5.3.1.5
@@ -23,6 +24,13 @@ pub const MAX_SKIPPED_LINES: usize = 10_000;
 
 /// Most octets of reply text that [`Reply::text`] shows.
 const MAX_SHOWN: usize = 2048;
+
+/// Shortest text looked for in replies: shorter ones, such as `=`, are no secrets
+/// and stand anywhere.
+const MIN_SECRET: usize = 4;
+
+/// What is shown in the place of a secret.
+const OMITTED: &[u8; 9] = b"<omitted>";
 
 /// An enhanced status code `class.subject.detail` (RFC 3463 §2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -130,6 +138,23 @@ impl Reply {
     pub fn status(&self) -> Option<EnhancedStatus> {
         EnhancedStatus::parse(self.first_line())
             .filter(|status| u16::from(status.class) == self.code / 100)
+    }
+
+    /// The same reply with `<omitted>` in the place of each of `secrets`: some
+    /// servers repeat what they did not understand.
+    pub fn without(mut self, secrets: &[Secret]) -> Self {
+        for line in &mut self.lines {
+            for secret in secrets.iter().filter(|s| s.len() >= MIN_SECRET) {
+                let mut from = 0;
+                while let Some(at) = memchr::memmem::find(&line[from..], secret.expose()) {
+                    let start = from + at;
+                    line.splice(start..start + secret.len(), *OMITTED);
+                    // What was put there is not searched: it may look the same.
+                    from = start + OMITTED.len();
+                }
+            }
+        }
+        self
     }
 
     /// Code and text for people: lines joined by a blank, the repeated enhanced
@@ -304,10 +329,9 @@ impl ReplyReader {
 mod tests {
     use super::*;
 
-    type Expected<'a> = &'a [(u16, &'a [&'a str])];
-    type Outcome = Result<Vec<(u16, Vec<String>)>, ReplyError>;
     /// Code and lines of each reply expected.
     type Expected<'a> = &'a [(u16, &'a [&'a str])];
+    type Outcome = Result<Vec<(u16, Vec<String>)>, ReplyError>;
 
     fn drain(
         reader: &mut ReplyReader,
@@ -461,6 +485,19 @@ mod tests {
         assert_eq!(status(550, "5.1.1000 no"), None);
         assert_eq!(status(250, "3.0.0 odd"), None);
         assert_eq!(status(250, ""), None);
+    }
+
+    #[test]
+    fn what_a_server_repeats_of_a_secret_is_left_out() {
+        let reply = Reply::new(
+            500,
+            vec![b"what is AHRpbQBzZXNhbQ==, AHRpbQBzZXNhbQ==?".to_vec()],
+        );
+        let secrets = [Secret::from("AHRpbQBzZXNhbQ=="), Secret::from("=")];
+        assert_eq!(
+            reply.without(&secrets).text(),
+            "500 what is <omitted>, <omitted>?"
+        );
     }
 
     #[test]

@@ -206,7 +206,7 @@ impl Observer {
                 }
                 self.question = Some(question);
             }
-            Output::Ready => {}
+            Output::Ready | Output::Heard(_) => {}
             Output::Finished(id, outcome) => {
                 let seen = self.messages.get_mut(&id).expect("a message that was fed");
                 seen.finished += 1;
@@ -265,7 +265,7 @@ impl Observer {
                 self.quit = true;
                 return;
             }
-            Command::Rset | Command::Old(_) => Due::Other,
+            Command::Rset | Command::Old(_) | Command::Line(_) => Due::Other,
         };
         self.due.push_back(due);
         let room = match self.pipelining {

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use smtpmail_core::smtp::address::{EhloName, Mailbox, ReversePath};
-use smtpmail_core::smtp::command::Command;
+use smtpmail_core::smtp::command::{Command, Line};
 use smtpmail_core::smtp::dialogue::{
     CredentialsReason, Dialogue, Input, LoginAnswer, Message, Outcome, Output, Plan, Question,
     RecipientVerdict, RefusedRecipients, SaslContext, Security, Verdict,
@@ -52,6 +52,9 @@ enum Event {
     Expect(String),
     Message(Message),
     Login(Option<LoginAnswer>),
+    /// A line of a login from outside, and its success.
+    Say(String),
+    LoggedInOutside,
     Yes(bool),
     TlsReady,
     TextSent,
@@ -79,6 +82,8 @@ impl Event {
             ["logged", "in"] => Self::LoggedIn,
             ["leftovers"] => Self::Leftovers,
             ["phase", name] => Self::Phase(name.into()),
+            ["logged", "in", "outside"] => Self::LoggedInOutside,
+            ["say", ..] => Self::Say(text["say ".len()..].into()),
             ["answer", "none"] => Self::Login(None),
             ["answer", "yes"] => Self::Yes(true),
             ["answer", "no"] => Self::Yes(false),
@@ -294,6 +299,7 @@ fn shown(output: &Output) -> Vec<String> {
         Output::Send(commands) => return commands.iter().map(wire_shown).collect(),
         Output::StartTls => "tls".into(),
         Output::SendText(id) => format!("text {id}"),
+        Output::Heard(reply) => format!("heard {}", reply.text()),
         Output::Ready => "ready".into(),
         Output::Ask(Question::Credentials { offered, reason }) => match reason {
             CredentialsReason::Offered => format!("ask credentials for {}", offered.join(" ")),
@@ -428,6 +434,11 @@ impl<'a> Run<'a> {
                     self.handle(Input::TlsReady);
                 }
                 Event::TextSent => self.handle(Input::TextSent),
+                Event::Say(line) => {
+                    let line = Line::new(Secret::from(line.as_str())).expect("one line");
+                    self.handle(Input::Say(line));
+                }
+                Event::LoggedInOutside => self.handle(Input::LoggedIn),
                 Event::NoMoreMessages => self.handle(Input::NoMoreMessages),
                 Event::Closed(kind) => {
                     let phase = self.dialogue.phase();
