@@ -57,6 +57,16 @@
 (when (and (featurep 'smtpmail) (not (featurep 'smtpmail-options)))
   (load "smtpmail" nil t))
 
+;; The manual lies beside this file, and has the name of the built-in's.
+(defvar Info-directory-list)
+(declare-function info-initialize "info" ())
+
+;;;###autoload
+(with-eval-after-load 'info
+  (info-initialize)
+  (when-let ((library (locate-library "smtpmail-options")))
+    (add-to-list 'Info-directory-list (file-name-directory library))))
+
 ;;;; Sending
 
 ;;;###autoload
