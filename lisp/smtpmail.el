@@ -205,7 +205,8 @@ and `user-mail-address' is not an address")))
 (defun smtpmail--trust-files ()
   "Return the files of `gnutls-trustfiles' that are not the system's own.
 Those the engine trusts anyway."
-  (when (boundp 'gnutls-trustfiles)
+  ;; What the user customized takes effect when its library is loaded.
+  (when (require 'gnutls nil t)
     (seq-filter #'file-readable-p
                 (mapcar #'expand-file-name
                         (seq-difference
