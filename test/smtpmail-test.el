@@ -158,7 +158,6 @@ arguments of the program, strings or lists of them."
               (smtpmail-timeout smtpmail-test-patience)
               (smtpmail-connect-timeout smtpmail-test-patience)
               (mail-aliases nil)
-              (mail-personal-alias-file nil)
               (mail-specify-envelope-from nil)
               (user-mail-address "me@example.org")
               (user-full-name "Me Myself")
@@ -256,6 +255,18 @@ arguments of the program, strings or lists of them."
     (delete-process process)
     port))
 
+;;;; Secrets
+
+(defun smtpmail-test-should-hide-canary (&rest texts)
+  "Check that the password is in none of TEXTS, plain or in base64."
+  (let ((forms (list smtpmail-test-canary
+                     (base64-encode-string smtpmail-test-canary t)
+                     (base64-encode-string
+                      (concat "\0alice\0" smtpmail-test-canary) t))))
+    (dolist (text texts)
+      (dolist (form forms)
+        (should-not (string-search form text))))))
+
 ;;;; Other Emacsen
 
 (defun smtpmail-test-settings (server)
@@ -265,7 +276,6 @@ arguments of the program, strings or lists of them."
           gnutls-trustfiles '(,(smtpmail-test-server-ca server))
           auth-sources nil
           smtpmail-retries 1
-          mail-personal-alias-file nil
           user-mail-address "me@example.org")))
 
 (cl-defun smtpmail-test-run (forms &key home arguments environment program
