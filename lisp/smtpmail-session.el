@@ -34,6 +34,7 @@
 (require 'smtpmail-report)
 
 (declare-function smtpmail-module--open "ext:exports.rs" (request pipe))
+(declare-function smtpmail-module--outbox "ext:exports.rs" (request pipe))
 (declare-function smtpmail-module--events "ext:exports.rs" (delivery))
 (declare-function smtpmail-module--login "ext:exports.rs" (delivery id login))
 (declare-function smtpmail-module--answer "ext:exports.rs" (delivery id yes))
@@ -176,6 +177,9 @@
               (plist-get plist :seconds)))
     (`(question . ,plist)
      (smtpmail-session--answer session plist))
+    (`(,(and verdict (or 'queued 'listed 'changed)) . ,plist)
+     (setf (smtpmail-session-report session)
+           (plist-put plist :verdict verdict)))
     (`(finished . ,plist)
      (setf (smtpmail-session-report session) plist))))
 
@@ -264,20 +268,44 @@ OFFERED are the server's mechanisms, strings."
         (smtpmail-session--tell session)
         (accept-process-output process 0.5)))))
 
-(defun smtpmail-session--open (session request)
-  "Begin the delivery of REQUEST, a plist, for SESSION."
-  (let* ((host (smtpmail-session-host session))
-         (trace (smtpmail-session--open-trace host
-                                              (smtpmail-session-port session)))
-         ;; It would delay each event by 24 ms.
-         (process-adaptive-read-buffering nil))
+(defun smtpmail-session--open (session buffer start)
+  "Begin SESSION, whose process gets BUFFER.
+START is called with the process and returns the engine's object."
+  ;; Otherwise each event would be delayed by 24 ms.
+  (let ((process-adaptive-read-buffering nil))
     (setf (smtpmail-session-process session)
-          (make-pipe-process :name "smtpmail" :buffer trace :noquery t
+          (make-pipe-process :name "smtpmail" :buffer buffer :noquery t
                              :coding 'no-conversion
                              :filter #'ignore :sentinel #'ignore)
           (smtpmail-session-delivery session)
-          (smtpmail-module--open request
-                                 (smtpmail-session-process session)))))
+          (funcall start (smtpmail-session-process session)))))
+
+(defun smtpmail-session--serve (session buffer start)
+  "Begin SESSION with BUFFER and START, and serve it to its end.
+Return the report; or nil after a quit, with `quit-flag' set if the
+caller inhibits quitting, as it must.  Errors pass through."
+  (let ((problem nil))
+    (with-local-quit
+      (condition-case failure
+          (progn
+            (smtpmail-session--open session buffer start)
+            (smtpmail-session--wait session))
+        (error (setq problem failure))))
+    (when problem
+      (smtpmail-session--end session t)
+      (signal (car problem) (cdr problem)))
+    (smtpmail-session-report session)))
+
+(defun smtpmail-session--end (session keep-trace)
+  "Stop what SESSION still does; keep its trace if KEEP-TRACE.
+Return non-nil if a message may have reached the server unreported."
+  (prog1 (and (smtpmail-session-delivery session)
+              (not (smtpmail-session-report session))
+              (smtpmail-module--cancel (smtpmail-session-delivery session)))
+    (when (smtpmail-session-process session)
+      (when (process-buffer (smtpmail-session-process session))
+        (smtpmail-session--close-trace session keep-trace))
+      (delete-process (smtpmail-session-process session)))))
 
 (defun smtpmail-session-run (request service ask)
   "Deliver what the plist REQUEST says; return the report, a plist.
@@ -286,40 +314,63 @@ asks for them at the first opportunity.  `C-g' ends the delivery at once:
 it signals `quit' with a text that says whether the message may have been
 sent.  The trace stays if the message was not sent."
   (smtpmail-module-ensure)
-  (let ((session (smtpmail-session--make :host (plist-get request :host)
-                                         :port (plist-get request :port)
-                                         :service service
-                                         :ask ask))
-        (failure nil)
-        ;; What follows a quit must not be quit; callers may be timers, which
-        ;; inhibit quitting from the outset.
-        (inhibit-quit t))
-    (with-local-quit
-      (condition-case problem
-          (progn
-            (smtpmail-session--open session request)
-            (smtpmail-session--wait session))
-        (error (setq failure problem))))
-    (let* ((report (smtpmail-session-report session))
-           (sent (eq (plist-get report :verdict) 'accepted))
-           (maybe (and (not report)
-                       (smtpmail-session-delivery session)
-                       (smtpmail-module--cancel
-                        (smtpmail-session-delivery session)))))
-      (when (smtpmail-session-process session)
-        (smtpmail-session--close-trace session (or smtpmail-debug-info
-                                                   (not sent)))
-        (delete-process (smtpmail-session-process session)))
-      (cond (failure (signal (car failure) (cdr failure)))
-            ((not report)
-             (setq quit-flag nil)
-             (signal 'quit
-                     (list (if maybe
-                               "Stopped; the server may have taken the message"
-                             "Stopped; nothing was sent"))))
-            ((and (plist-get report :logged-in)
-                  (smtpmail-session-login session))
-             (smtpmail-session--keep-login session)))
+  (let* ((host (plist-get request :host))
+         (port (plist-get request :port))
+         (session (smtpmail-session--make :host host :port port
+                                          :service service :ask ask))
+         ;; What follows a quit must not be quit; callers may be timers, which
+         ;; inhibit quitting from the outset.
+         (inhibit-quit t)
+         (report (smtpmail-session--serve
+                  session (smtpmail-session--open-trace host port)
+                  (lambda (process) (smtpmail-module--open request process))))
+         (sent (eq (plist-get report :verdict) 'accepted))
+         (maybe (smtpmail-session--end session (or smtpmail-debug-info
+                                                   (not sent)))))
+    (unless report
+      (smtpmail-session--quit
+       (if maybe "Stopped; the server may have taken the message"
+         "Stopped; nothing was sent")))
+    (when (and (plist-get report :logged-in) (smtpmail-session-login session))
+      (smtpmail-session--keep-login session))
+    report))
+
+(defun smtpmail-session--quit (text)
+  "Quit with TEXT, in place of the quit that is pending."
+  (setq quit-flag nil)
+  (signal 'quit (list text)))
+
+(defun smtpmail-session-ask-outbox (request)
+  "Let the engine do what the plist REQUEST asks of the outbox.
+Return the report, a plist, or signal an `error' with the reason.
+`C-g' signals `quit', and what was not done then is not done."
+  (smtpmail-module-ensure)
+  (let* ((session (smtpmail-session--make))
+         (inhibit-quit t)
+         (report (smtpmail-session--serve
+                  session nil
+                  (lambda (process) (smtpmail-module--outbox request process)))))
+    (unless report
+      ;; The disk may have been faster: its word counts.
+      (smtpmail-session--end session nil)
+      (setq report (smtpmail-session--last-word session)))
+    (delete-process (smtpmail-session-process session))
+    (cond ((null report) (smtpmail-session--quit "Stopped"))
+          ((eq (plist-get report :verdict) 'failed)
+           (error "%s" (plist-get (plist-get report :failure) :text)))
+          (t report))))
+
+(defun smtpmail-session--last-word (session)
+  "Return the report of SESSION after it was stopped, or nil.
+An entry that was committed before the stop is in the outbox."
+  (let ((end (+ (float-time) 1.0)))
+    (while (and (not (smtpmail-session-report session))
+                (< (float-time) end))
+      (mapc (lambda (event) (smtpmail-session--dispatch session event))
+            (smtpmail-module--events (smtpmail-session-delivery session)))
+      (sleep-for 0.01)))
+  (let ((report (smtpmail-session-report session)))
+    (unless (eq (plist-get report :verdict) 'failed)
       report)))
 
 (defun smtpmail-session--keep-login (session)

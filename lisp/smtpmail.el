@@ -41,6 +41,7 @@
 (require 'smtpmail-auth)
 (require 'smtpmail-message)
 (require 'smtpmail-module)
+(require 'smtpmail-outbox)
 (require 'smtpmail-report)
 (require 'smtpmail-session)
 
@@ -68,9 +69,9 @@ error if it was not sent; the buffer does not change."
         (progn
           (unless (smtpmail-message-recipients message)
             (error "Sending failed; no recipients"))
-          (when smtpmail-queue-mail
-            (error "Queueing is not there yet; set `smtpmail-queue-mail' to nil"))
-          (smtpmail--send message)
+          (if smtpmail-queue-mail
+              (smtpmail-outbox-add message)
+            (smtpmail--send message))
           (smtpmail--write-copies message))
       (smtpmail-message-discard message))))
 
@@ -113,13 +114,16 @@ call."
   (let* ((host (or smtpmail-smtp-server
                    (error "`smtpmail-smtp-server' not defined")))
          (request (smtpmail--request host recipient smtpmail-text-buffer))
+         (port (plist-get request :port))
          (report (smtpmail-session-run
                   request smtpmail-smtp-service
                   (or ask-for-password
                       (and smtpmail-servers-requiring-authorization
                            (string-match-p
                             smtpmail-servers-requiring-authorization host))))))
-    (or (smtpmail-report-error report host (plist-get request :port))
+    (when (plist-get request :entry)
+      (setf (nth 2 smtpmail-outbox--entry) report))
+    (or (smtpmail-report-error report host port)
         (ignore (message "%s" (smtpmail-report-success report))))))
 
 ;;;; Requests
@@ -135,7 +139,10 @@ HOST is the server's name; everything else is what the variables say."
        :ehlo-name ,(smtpmail-fqdn)
        :sender ,(smtpmail--sender buffer)
        :recipients ,(mapcar #'smtpmail-maybe-append-domain recipients)
-       ,@(smtpmail--text buffer)
+       ,@(if (smtpmail--queued-text-p buffer)
+             (append (list :entry (car smtpmail-outbox--entry))
+                     (smtpmail-outbox--place))
+           (smtpmail--text buffer smtpmail-code-conv-from))
        :clear-login ,(or (eq security 'never) (smtpmail--this-machine-p host))
        :verb ,smtpmail-debug-verb
        :refused-recipients ,(if (and (eq smtpmail-on-refused-recipients 'ask)
@@ -145,7 +152,8 @@ HOST is the server's name; everything else is what the variables say."
        :trust-files ,(smtpmail--trust-files)
        :client-key ,(car client)
        :client-certificate ,(cdr client)
-       :attempts ,(max 1 smtpmail-retries)
+       ;; A queued message that is refused for now waits in the queue.
+       :attempts ,(if smtpmail-outbox--entry 1 (max 1 smtpmail-retries))
        :connect-timeout ,smtpmail-connect-timeout
        :timeout ,smtpmail-timeout
        :traced-octets ,(if smtpmail-debug-info 4096 0))))
@@ -188,10 +196,17 @@ HOST is the server's name; everything else is what the variables say."
       (error "No envelope sender: the message has no From, \
 and `user-mail-address' is not an address")))
 
-(defun smtpmail--text (buffer)
-  "Return the text in BUFFER as part of a request."
+(defun smtpmail--queued-text-p (buffer)
+  "Return non-nil if BUFFER has the text of the queued message being sent.
+An advice may have changed it: then it is sent as it is in BUFFER."
+  (and smtpmail-outbox--entry
+       (eql (nth 1 smtpmail-outbox--entry)
+            (buffer-chars-modified-tick buffer))))
+
+(defun smtpmail--text (buffer coding)
+  "Return the text in BUFFER, to be encoded with CODING, for a request."
   (let* ((coding (and (buffer-local-value 'enable-multibyte-characters buffer)
-                      smtpmail-code-conv-from))
+                      coding))
          (content (and (>= (buffer-size buffer) smtpmail-message-string-limit)
                        (progn (smtpmail-module-ensure)
                               (smtpmail-module--content)))))

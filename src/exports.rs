@@ -16,6 +16,8 @@ use emacs::{Env, IntoLisp, Result, Value, defun};
 
 use self::lisp::Plist;
 use crate::delivery::{Answer, Delivery, Report};
+use crate::smtp::command::Line;
+use crate::smtp::secret::Secret;
 
 emacs::plugin_is_GPL_compatible!();
 
@@ -91,8 +93,8 @@ fn content_path(content: &Content) -> Result<String> {
 /// `smtpmail-module--events'.
 ///
 /// REQUEST has the keys :host, :port, :security (implicit, never, opportunistic
-/// or required), :ehlo-name, :sender, :recipients (a list), :text (a string) or
-/// :content, :login-required, :clear-login, :verb, :refused-recipients (abort,
+/// or required), :ehlo-name, :sender, :recipients (a list), :text (a string),
+/// :content or :entry with :queue-directory and :queue-index, :login-required, :clear-login, :verb, :refused-recipients (abort,
 /// ask or send-rest), :trust-files, :client-key, :client-certificate, :attempts,
 /// :connect-timeout, :timeout (seconds) and :traced-octets.
 #[defun]
@@ -105,6 +107,22 @@ fn open<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'
         Err(failure) => Delivery::ended(Report::from(failure), bell),
     };
     Box::new(RefCell::new(delivery?)).into_lisp(env)
+}
+
+/// Start what the plist REQUEST asks of the outbox; return a delivery.
+///
+/// REQUEST has the keys :job (add, list, accepted, drop, hold, refused or
+/// release), :queue-directory and :queue-index, and, where the job wants them,
+/// :entry, :reply, :recipients, :sender, :subject, :from, :message-id, :text or
+/// :content, and :stored-server, :stored-stream-type, :stored-service and
+/// :stored-user, each a list of one value.
+#[defun]
+fn outbox<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'e>> {
+    let channel = env.open_channel(pipe)?;
+    lisp::close_on_exec(&channel);
+    let job = request::job(Plist::new(request))?;
+    let delivery = Delivery::outbox(job, Box::new(lisp::bell(channel)))?;
+    Box::new(RefCell::new(delivery)).into_lisp(env)
 }
 
 /// Return the events of DELIVERY since the last call: a list of (TYPE . PLIST).
@@ -129,6 +147,26 @@ fn login<'e>(delivery: &Delivery, id: u64, login: Value<'e>) -> Result<()> {
         false => None,
     };
     delivery.answer(id, Answer::Login(login));
+    Ok(())
+}
+
+/// Say LINE, a string, in the course of question ID of DELIVERY for credentials.
+///
+/// The event `heard' brings the reply. Return nil if LINE cannot be said.
+#[defun]
+fn say<'e>(env: &'e Env, delivery: &Delivery, id: u64, line: Vec<u8>) -> Result<Value<'e>> {
+    let line = Line::new(Secret::from(line));
+    let said = line.is_some();
+    if let Some(line) = line {
+        delivery.answer(id, Answer::Say(line));
+    }
+    said.into_lisp(env)
+}
+
+/// Answer question ID of DELIVERY: the lines said made a login.
+#[defun]
+fn logged_in(delivery: &Delivery, id: u64) -> Result<()> {
+    delivery.answer(id, Answer::LoggedIn);
     Ok(())
 }
 

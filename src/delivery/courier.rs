@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::mailbox::{
     Answer, Event, Mailbox, Question, QuestionId, RecipientReport, Report, Verdict,
 };
-use super::request::{Content, Request};
+use super::queue::Entry;
+use super::request::{Content, Request, Text};
 use super::session::{Happening, Session};
 use crate::net::signal::Signal;
 use crate::smtp::capabilities::Capabilities;
@@ -24,7 +25,10 @@ const MAX_PAUSE: u64 = 30;
 /// Deliver `request` and post how it went, whatever happens.
 pub(super) fn run(mut request: Request, mailbox: &Mailbox) {
     let work = AssertUnwindSafe(|| match content(&mut request) {
-        Ok(content) => Courier::new(&request, &content, mailbox).deliver(),
+        Ok(content) => settled(
+            &content,
+            Courier::new(&request, &content, mailbox).deliver(),
+        ),
         Err(failure) => failure.into(),
     });
     let report = catch_unwind(work).unwrap_or_else(|_| {
@@ -34,19 +38,41 @@ pub(super) fn run(mut request: Request, mailbox: &Mailbox) {
     mailbox.post(Event::Finished(report));
 }
 
+/// The report after it is written down in the outbox, where the message is from.
+fn settled(content: &Content, report: Report) -> Report {
+    match content.entry.as_ref().map(|entry| entry.settle(&report)) {
+        // Marked as being sent and without an outcome, it is unknown to the next
+        // reader; so it is for this one.
+        Some(Err(failure)) if matches!(report.verdict, Verdict::Accepted(_)) => Report {
+            verdict: Verdict::Unknown(failure),
+            ..report
+        },
+        _ => report,
+    }
+}
+
 /// The text of the message and its facts.
 fn content(request: &mut Request) -> Result<Content, Failure> {
     let unsendable = |text| Failure::new(FailureKind::Content, Phase::Mail, text);
-    let text = request
-        .text
-        .take()
-        .map_err(|error| unsendable(format!("the text of the message cannot be read: {error}")))?;
+    let entry = match &request.text {
+        Text::Entry(place, name) => {
+            let recipients = request.envelope.recipients.len();
+            Some(Entry::claim(place, name, recipients)?)
+        }
+        _ => None,
+    };
+    let text = match &entry {
+        Some(entry) => entry.text()?,
+        None => request.text.take().map_err(|error| {
+            unsendable(format!("the text of the message cannot be read: {error}"))
+        })?,
+    };
     let facts = survey(&text);
     match facts.first_nul {
         Some(offset) => Err(unsendable(format!(
             "the message contains a NUL character (octet {offset}), which no server has to take"
         ))),
-        None => Ok(Content { text, facts }),
+        None => Ok(Content { text, facts, entry }),
     }
 }
 
@@ -65,6 +91,9 @@ struct Courier<'a> {
     /// Times that the whole text went out in vain.
     texts_refused: u32,
     demanded: bool,
+    /// There are no credentials: nobody is asked a second time unless they are
+    /// demanded.
+    declined: bool,
     logged_in: bool,
 }
 
@@ -90,7 +119,8 @@ struct Open {
 }
 
 enum Kind {
-    Credentials,
+    /// With the refusal of the last ones.
+    Credentials(Option<Failure>),
     /// After a refusal of the message, which stands without credentials.
     DemandedCredentials(Failure),
     ClearLogin,
@@ -118,6 +148,7 @@ impl<'a> Courier<'a> {
             tries: 0,
             texts_refused: 0,
             demanded: false,
+            declined: false,
             logged_in: false,
         }
     }
@@ -188,8 +219,14 @@ impl<'a> Courier<'a> {
                     batch = self.batch(session.dialogue().capabilities());
                     session.feed(Input::NextMessage(self.message(&batch)));
                 }
-                Happening::Asked(question) => open = Some(self.ask(question, &session)),
+                Happening::Heard(reply) => self.mailbox.post(Event::Heard(Some(reply))),
+                Happening::Asked(dialogue::Question::Credentials {
+                    reason: CredentialsReason::Offered,
+                    ..
+                }) if self.declined => session.feed(Input::Login(None)),
+                Happening::Asked(question) => open = Some(self.ask(question, &batch, &session)),
                 Happening::Rung => {
+                    // Others ring too: without an answer the question stays open.
                     let answer = open
                         .as_ref()
                         .and_then(|open| self.mailbox.take_answer(open.id));
@@ -234,6 +271,8 @@ impl<'a> Courier<'a> {
                     }
                 }
                 Happening::Ended(failure) => {
+                    // Nobody's thinking or waiting shall hold a dead socket.
+                    drop(session);
                     let stopped = self.mailbox.signal.is_stopped();
                     return match (open, failure) {
                         (Some(open), _) if !stopped => self.await_offline(open),
@@ -263,7 +302,13 @@ impl<'a> Courier<'a> {
             .flatten()
             .min();
         let waiting = (0..self.recipients.len()).filter(|index| self.recipients[*index].waiting);
-        waiting.take(limit.unwrap_or(usize::MAX)).collect()
+        let mut waiting: Vec<_> = waiting.collect();
+        if let Some(limit) = limit.filter(|limit| *limit < waiting.len()) {
+            // Who was refused for now must not keep out who was not tried yet.
+            waiting.sort_by_key(|index| self.recipients[*index].report.failure.is_some());
+            waiting.truncate(limit);
+        }
+        waiting
     }
 
     fn message(&self, batch: &[usize]) -> Message {
@@ -280,7 +325,7 @@ impl<'a> Courier<'a> {
         }
     }
 
-    fn ask(&self, question: dialogue::Question, session: &Session<'_>) -> Open {
+    fn ask(&self, question: dialogue::Question, batch: &[usize], session: &Session<'_>) -> Open {
         let (question, kind) = match question {
             dialogue::Question::Credentials { offered, reason } => {
                 let refused = match reason {
@@ -289,24 +334,19 @@ impl<'a> Courier<'a> {
                         Some(Failure::from_reply(Phase::Auth, &reply))
                     }
                 };
-                let protected = session.is_protected();
-                (
-                    Question::Credentials {
-                        offered,
-                        refused,
-                        demanded: None,
-                        protected,
-                    },
-                    Kind::Credentials,
-                )
+                let question = Question::Credentials {
+                    offered,
+                    refused: refused.clone(),
+                    demanded: None,
+                    protected: session.is_protected(),
+                };
+                (question, Kind::Credentials(refused))
             }
             dialogue::Question::ClearLogin => (Question::ClearLogin, Kind::ClearLogin),
             dialogue::Question::RefusedRecipients(_, verdicts) => {
-                let addresses = self
-                    .recipients
+                let addresses = batch
                     .iter()
-                    .filter(|r| r.waiting)
-                    .map(|r| &r.report.address);
+                    .map(|index| &self.recipients[*index].report.address);
                 let reports = addresses
                     .zip(verdicts)
                     .map(|(address, verdict)| RecipientReport {
@@ -337,12 +377,15 @@ impl<'a> Courier<'a> {
         session: Option<(&mut Session<'_>, &[usize])>,
     ) -> Option<End> {
         match (answer, kind) {
-            (Answer::Login(login), Kind::Credentials) => {
+            (Answer::Login(login), Kind::Credentials(refused)) => {
                 self.keep(login.as_ref());
-                match session {
-                    Some((session, _)) => session.feed(Input::Login(login)),
-                    None if login.is_none() => return None,
-                    None => {}
+                match (session, refused) {
+                    (Some((session, _)), _) => session.feed(Input::Login(login)),
+                    (None, Some(refused)) if login.is_none() => {
+                        let failure = refused.of_kind(FailureKind::Authentication);
+                        return Some(End::Over(Verdict::Failed(failure)));
+                    }
+                    (None, _) => {}
                 }
             }
             (Answer::Login(Some(login)), Kind::DemandedCredentials(_)) => {
@@ -386,6 +429,7 @@ impl<'a> Courier<'a> {
 
     fn keep(&mut self, login: Option<&LoginAnswer>) {
         self.plan.login = login.cloned();
+        self.declined = login.is_none();
     }
 
     /// The server left while the user thinks: the answer serves a new connection.

@@ -9,8 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::Bell;
 use crate::net::signal::Signal;
 use crate::net::tls::TlsFacts;
+use crate::outbox::Listing;
+use crate::smtp::command::Line;
 use crate::smtp::dialogue::LoginAnswer;
 use crate::smtp::failure::{Failure, Phase};
+use crate::smtp::reply::Reply;
 
 /// Names a question within its delivery.
 pub type QuestionId = u64;
@@ -18,16 +21,32 @@ pub type QuestionId = u64;
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event {
+    /// An entry of the outbox got the outcome asked for, or was not to be had.
+    /// Nothing comes after this.
+    Changed(bool),
     /// A connection stands: the server's address with port.
     Connected(String),
     /// The login was accepted: user name and mechanism keyword are in the trace.
     LoggedIn,
+    /// The reply to [`Answer::Say`]; none, if the connection is gone.
+    Heard(Option<Reply>),
+    /// What is in the outbox. Nothing comes after this.
+    Listed(Listing),
     /// What is being waited for now.
     Phase(Phase),
     /// Octets of the text written, of how many.
     Progress(u64, u64),
     /// An answer is wanted.
     Question(QuestionId, Question),
+    /// A message is in the outbox, durably. Nothing comes after this.
+    Queued {
+        /// The entry's name.
+        name: String,
+        /// Entries that any program may send now, this one included.
+        waiting: usize,
+        /// What did not work although the entry is safe.
+        warning: Option<String>,
+    },
     /// Another try begins after this many seconds.
     Retry(Failure, u64),
     /// TLS stands.
@@ -63,6 +82,11 @@ pub enum Question {
 pub enum Answer {
     /// To [`Question::Credentials`].
     Login(Option<LoginAnswer>),
+    /// To [`Question::Credentials`], which stays open: say this line;
+    /// [`Event::Heard`] brings the reply.
+    Say(Line),
+    /// To [`Question::Credentials`]: the lines said made a login.
+    LoggedIn,
     /// To the other questions.
     Yes(bool),
 }
@@ -108,6 +132,8 @@ mod point {
     pub const PASSED: u8 = 1;
     /// It has not and will not: the delivery was stopped before.
     pub const STOPPED: u8 = 2;
+    /// The server has taken the message, for some recipients at least.
+    pub const TAKEN: u8 = 3;
 }
 
 pub(super) struct Mailbox {
@@ -175,7 +201,7 @@ impl Mailbox {
             Ordering::SeqCst,
         );
         self.signal.stop();
-        before == Err(point::PASSED)
+        matches!(before, Err(point::PASSED | point::TAKEN))
     }
 
     // For the courier's thread.
@@ -212,17 +238,19 @@ impl Mailbox {
     /// The end of the text is about to be written; false if it must not be.
     pub fn pass_point_of_no_return(&self) -> bool {
         self.point
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
-                (now != point::STOPPED).then_some(point::PASSED)
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| match now {
+                point::STOPPED => None,
+                point::TAKEN => Some(point::TAKEN),
+                _ => Some(point::PASSED),
             })
             .is_ok()
     }
 
-    /// The server's word on the text is in.
-    pub fn leave_point_of_no_return(&self) {
+    /// The server's word on the text is in, or its end is still here.
+    pub fn leave_point_of_no_return(&self, taken: bool) {
         let _ = self.point.compare_exchange(
             point::PASSED,
-            point::OPEN,
+            if taken { point::TAKEN } else { point::OPEN },
             Ordering::SeqCst,
             Ordering::SeqCst,
         );

@@ -9,6 +9,7 @@
 mod courier;
 mod limits;
 mod mailbox;
+mod queue;
 mod request;
 mod session;
 mod trace;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub use self::limits::TimeLimits;
 use self::mailbox::Mailbox;
 pub use self::mailbox::{Answer, Event, Question, QuestionId, RecipientReport, Report, Verdict};
+pub use self::queue::{Job, QueuePlace, QueueRequest};
 pub use self::request::{Envelope, Request, Text, TlsFiles};
 use crate::net::threads;
 use crate::smtp::failure::Failure;

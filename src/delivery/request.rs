@@ -5,7 +5,9 @@ use std::io::{self, Read, Seek};
 use std::path::PathBuf;
 
 use super::TimeLimits;
+use super::queue::{Entry, QueuePlace};
 use crate::net::tls::{ClientFiles, TlsSettings};
+use crate::outbox::EntryName;
 use crate::smtp::address::{Mailbox, ReversePath};
 use crate::smtp::content::Facts;
 use crate::smtp::dialogue::Plan;
@@ -49,6 +51,8 @@ pub enum Text {
     Bytes(Vec<u8>),
     /// In a file, from its beginning; read by the courier.
     File(File),
+    /// An entry of the outbox, claimed for as long as it is under way.
+    Entry(QueuePlace, EntryName),
 }
 
 impl Text {
@@ -59,6 +63,7 @@ impl Text {
     pub(super) fn take(&mut self) -> io::Result<Vec<u8>> {
         match self {
             Self::Bytes(bytes) => Ok(std::mem::take(bytes)),
+            Self::Entry(..) => Err(io::Error::other("an entry of the outbox is no text")),
             Self::File(file) => {
                 let mut bytes =
                     Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
@@ -77,6 +82,8 @@ pub(super) struct Content {
     pub text: Vec<u8>,
     /// Its length on the wire and the like.
     pub facts: Facts,
+    /// Where it comes from the outbox.
+    pub entry: Option<Entry>,
 }
 
 /// The files that TLS needs.

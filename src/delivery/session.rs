@@ -12,15 +12,19 @@ use super::trace::Trace;
 use crate::net::connect::connect;
 use crate::net::resolve::resolve;
 use crate::net::signal::{Signal, Waited};
-use crate::net::tls::{TlsFacts, TlsSettings};
+use crate::net::tls::{self, TlsFacts, TlsSettings};
 use crate::net::wire::Wire;
+use crate::net::words::words;
 use crate::smtp::content::{Encoder, Framing};
 use crate::smtp::dialogue::{Dialogue, Input, Outcome, Output, Plan, Question, Security, Verdict};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
-use crate::smtp::reply::ReplyReader;
+use crate::smtp::reply::{Reply, ReplyReader};
 
 /// Octets of text made ready at once: large writes, and still a lively progress.
 const BLOCK: usize = 256 * 1024;
+
+/// Octets of the final dot, which [`Facts::stuffed_len`] leaves out.
+const END_OF_TEXT: u64 = 3;
 
 /// Shortest time between two reports of progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -34,6 +38,8 @@ pub(super) enum Happening {
     Asked(Question),
     /// A message came to its end.
     Finished(Outcome),
+    /// The reply to a line of a login from outside.
+    Heard(Reply),
     /// The connection is over.
     Ended(Option<Failure>),
     /// Somebody rang: an answer or a stop.
@@ -215,15 +221,26 @@ impl<'a> Session<'a> {
                     });
                 }
                 Output::Ask(question) => self.happened.push_back(Happening::Asked(question)),
+                Output::Heard(reply) => self.happened.push_back(Happening::Heard(reply)),
                 Output::Ready => self.happened.push_back(Happening::Ready),
                 Output::Finished(_, outcome) => {
-                    if !matches!(outcome.verdict, Verdict::Unknown(_)) {
-                        self.mailbox.leave_point_of_no_return();
+                    match outcome.verdict {
+                        Verdict::Unknown(_) => {}
+                        Verdict::Accepted(_) => self.mailbox.leave_point_of_no_return(true),
+                        Verdict::Failed(_) | Verdict::LoginDemanded(_) => {
+                            self.mailbox.leave_point_of_no_return(false);
+                        }
                     }
                     self.happened.push_back(Happening::Finished(outcome));
                 }
                 Output::Done(failure) => {
                     if let Some(failure) = &failure {
+                        // Nothing more goes out, least of all the rest of a text
+                        // whose refusal came early: its final dot would have
+                        // the message delivered.
+                        self.sending = None;
+                        self.outgoing.clear();
+                        self.written = 0;
                         self.trace
                             .note(self.mailbox, &format!("connection over: {}", failure.text));
                     }
@@ -286,22 +303,38 @@ impl<'a> Session<'a> {
         sending.encoded_all = sending
             .encoder
             .fill(&self.content.text, &mut self.outgoing, BLOCK);
-        if sending.encoded_all && !self.mailbox.pass_point_of_no_return() {
-            // Stopped: not even the beginning of the last block goes out.
+        if let Some(entry) = &self.content.entry
+            && sending.encoded_all
+            && let Err(failure) = entry.mark_sending()
+        {
             self.outgoing.clear();
+            self.feed(Input::Closed(failure));
         }
+    }
+
+    /// Whether the end of the text is among the octets to be written.
+    fn ends_text(&self) -> bool {
+        let encoded_all = self.sending.as_ref().is_some_and(|s| s.encoded_all);
+        encoded_all && self.written < self.outgoing.len()
     }
 
     /// Move octets both ways; whether any moved.
     fn exchange(&mut self) -> Result<bool, Failure> {
         let phase = self.dialogue.phase();
-        if self.mailbox.signal.is_stopped() {
+        let ends_text = self.ends_text();
+        // A stop that came before this moment keeps the end of the text here;
+        // one that comes later is told that it may be on the way.
+        let stopped = ends_text && !self.mailbox.pass_point_of_no_return();
+        if stopped || self.mailbox.signal.is_stopped() {
             return Err(Signal::stopped_failure(phase));
         }
         let waiting = &self.outgoing[self.written..];
-        let moved = self.wire.exchange(waiting, &mut self.incoming);
-        let progress = moved.map_err(|error| broken(phase, &error))?;
+        let progress = self.wire.exchange(waiting, &mut self.incoming);
         self.written += progress.written;
+        if ends_text && self.ends_text() {
+            // The kernel took a part only, or nothing.
+            self.mailbox.leave_point_of_no_return(false);
+        }
         if progress.written > 0 {
             self.progress = Instant::now();
             self.report_progress(progress.written as u64);
@@ -319,6 +352,11 @@ impl<'a> Session<'a> {
             self.reader.feed(&self.incoming);
             self.incoming.clear();
             self.read_replies();
+        }
+        // Told last, and of the phase that what was written and read led to.
+        let phase = self.dialogue.phase();
+        if let Some(error) = progress.broken {
+            return Err(broken(phase, &error));
         }
         if progress.closed {
             let text = format!("{} closed the connection", self.request.host);
@@ -359,19 +397,23 @@ impl<'a> Session<'a> {
             sending.octets += written;
             if sending.reported.elapsed() >= PROGRESS_INTERVAL {
                 sending.reported = Instant::now();
-                self.mailbox
-                    .post(Event::Progress(sending.octets, self.content.facts.wire_len));
+                self.mailbox.post(Event::Progress(
+                    sending.octets,
+                    self.content.facts.stuffed_len + END_OF_TEXT,
+                ));
             }
         }
     }
 }
 
 fn broken(phase: Phase, error: &std::io::Error) -> Failure {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
+    let kind = match tls::is_alert(error) {
+        true => FailureKind::Tls,
+        false => FailureKind::Closed,
+    };
     Failure::new(
-        FailureKind::Closed,
+        kind,
         phase,
-        format!("the connection broke: {}", text.to_lowercase()),
+        format!("the connection broke: {}", words(error)),
     )
 }

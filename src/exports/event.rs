@@ -2,22 +2,41 @@
 
 use emacs::{Env, IntoLisp, Result, Value};
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::lisp::{list, plist};
 use crate::delivery::{Event, Question, RecipientReport, Report, Verdict};
 use crate::net::tls::TlsFacts;
+use crate::outbox::{Listed, Listing, State, StoredVariables, Value as Stored};
 use crate::smtp::failure::{Failure, FailureKind};
+use crate::smtp::reply::Reply;
 
 /// One event for Lisp.
 pub(super) fn to_lisp(env: &Env, event: Event) -> Result<Value<'_>> {
     let int = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).into_lisp(env);
     let (name, pairs) = match event {
+        Event::Changed(changed) => ("changed", vec![(":done", changed.into_lisp(env)?)]),
         Event::Connected(address) => ("connected", vec![(":address", address.into_lisp(env)?)]),
         Event::Finished(report) => ("finished", report_pairs(env, report)?),
         Event::LoggedIn => ("logged-in", vec![]),
+        Event::Heard(reply) => ("heard", heard_pairs(env, reply)?),
+        Event::Listed(listing) => ("listed", listing_pairs(env, listing)?),
         Event::Phase(phase) => ("phase", vec![(":phase", env.intern(phase.name())?)]),
         Event::Progress(octets, of) => (
             "progress",
             vec![(":octets", int(octets)?), (":of", int(of)?)],
+        ),
+        Event::Queued {
+            name,
+            waiting,
+            warning,
+        } => (
+            "queued",
+            vec![
+                (":name", name.into_lisp(env)?),
+                (":waiting", int(waiting as u64)?),
+                (":warning", warning.into_lisp(env)?),
+            ],
         ),
         Event::Question(id, question) => {
             let (kind, mut pairs) = question_pairs(env, question)?;
@@ -85,6 +104,95 @@ fn secured_pairs(env: &Env, facts: TlsFacts) -> Result<Pairs<'_>> {
     ])
 }
 
+/// A reply as (:code N :lines ("334 text" ...)), as stock functions give it.
+fn heard_pairs(env: &Env, reply: Option<Reply>) -> Result<Pairs<'_>> {
+    let Some(reply) = reply else {
+        return Ok(vec![]);
+    };
+    let lines: Vec<_> = reply.trace_lines().collect();
+    Ok(vec![
+        (":code", i64::from(reply.code()).into_lisp(env)?),
+        (":lines", strings(env, &lines)?),
+    ])
+}
+
+fn listing_pairs(env: &Env, listing: Listing) -> Result<Pairs<'_>> {
+    let now = SystemTime::now();
+    let entries = listing
+        .entries
+        .into_iter()
+        .map(|entry| listed(env, entry, now));
+    let problems: Vec<_> = listing.problems.iter().map(ToString::to_string).collect();
+    Ok(vec![
+        (
+            ":entries",
+            list(env, &entries.collect::<Result<Vec<_>>>()?)?,
+        ),
+        (":problems", strings(env, &problems)?),
+    ])
+}
+
+/// An entry as (:name NAME :state SYMBOL :sendable BOOL :time SECONDS
+/// :recipients LIST :sender ADDRESS :from TEXT :subject TEXT :message-id TEXT
+/// :bytes N :queued SECONDS :last-reply TEXT :stored ((SYMBOL . VALUE) ...)).
+fn listed(env: &Env, entry: Listed, now: SystemTime) -> Result<Value<'_>> {
+    let seconds = |time: SystemTime| {
+        time.duration_since(UNIX_EPOCH)
+            .map_or(0, |t| t.as_secs() as i64)
+    };
+    let (state, time) = match entry.state {
+        State::Deferred { next_try } => ("deferred", Some(next_try)),
+        State::Held => ("held", None),
+        State::Refused => ("refused", None),
+        State::Scheduled { until } => ("scheduled", Some(until)),
+        State::Sending => ("sending", None),
+        State::Unknown => ("unknown", None),
+        State::Waiting => ("waiting", None),
+    };
+    let facts = entry.facts;
+    plist(
+        env,
+        &[
+            (":name", entry.name.as_str().into_lisp(env)?),
+            (":state", env.intern(state)?),
+            (":sendable", entry.state.is_sendable(now).into_lisp(env)?),
+            (":time", time.map(seconds).into_lisp(env)?),
+            (":recipients", strings(env, &entry.recipients)?),
+            (":sender", facts.sender.into_lisp(env)?),
+            (":from", facts.from.into_lisp(env)?),
+            (":subject", facts.subject.into_lisp(env)?),
+            (":message-id", facts.message_id.into_lisp(env)?),
+            (":bytes", (entry.bytes as i64).into_lisp(env)?),
+            (":queued", seconds(entry.queued).into_lisp(env)?),
+            (":last-reply", facts.last_reply.into_lisp(env)?),
+            (":stored", stored(env, &entry.stored_variables)?),
+        ],
+    )
+}
+
+/// The stored variables as an alist; a stored nil is there.
+fn stored<'e>(env: &'e Env, variables: &StoredVariables) -> Result<Value<'e>> {
+    let named = [
+        ("smtpmail-smtp-server", &variables.server),
+        ("smtpmail-stream-type", &variables.stream_type),
+        ("smtpmail-smtp-service", &variables.service),
+        ("smtpmail-smtp-user", &variables.user),
+    ];
+    let mut cells = Vec::new();
+    for (name, value) in named {
+        let value = match value {
+            None => continue,
+            Some(Stored::Nil) => ().into_lisp(env)?,
+            Some(Stored::Integer(number)) => number.into_lisp(env)?,
+            // A name from a file: Lisp admits only the few that it knows.
+            Some(Stored::Symbol(name)) => env.intern(name)?,
+            Some(Stored::Text(text)) => text.into_lisp(env)?,
+        };
+        cells.push(env.cons(env.intern(name)?, value)?);
+    }
+    list(env, &cells)
+}
+
 fn recipients<'e>(env: &'e Env, reports: &[RecipientReport]) -> Result<Value<'e>> {
     let values = reports.iter().map(|report| {
         plist(
@@ -141,6 +249,7 @@ fn kind_name(kind: FailureKind) -> &'static str {
         FailureKind::Closed => "closed",
         FailureKind::Connect => "connect",
         FailureKind::Content => "content",
+        FailureKind::Disk => "disk",
         FailureKind::Insecure => "insecure",
         FailureKind::Protocol => "protocol",
         FailureKind::Refused => "refused",

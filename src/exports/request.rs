@@ -4,11 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use emacs::{Error, Result};
+use emacs::{Error, Result, Value};
 
 use super::Content;
 use super::lisp::Plist;
-use crate::delivery::{Envelope, Request, Text, TimeLimits, TlsFiles};
+use crate::delivery::{
+    Envelope, Job, QueuePlace, QueueRequest, Request, Text, TimeLimits, TlsFiles,
+};
+use crate::outbox::{EntryName, Facts, Outcome, StoredVariables, Value as Stored};
 use crate::smtp::address::{AddressError, EhloName, Mailbox, ReversePath, host_to_ascii};
 use crate::smtp::dialogue::{LoginAnswer, Plan, RefusedRecipients, SaslContext, Security};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
@@ -26,12 +29,9 @@ const NONCE_OCTETS: usize = 18;
 pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, Failure>> {
     let host: String = plist.required(":host")?;
     let port: u16 = plist.required(":port")?;
-    let text = match plist.value(":content")? {
-        value if value.is_not_nil() => {
-            let file = value.into_ref_mut::<Content>()?.0.take();
-            Text::File(file.ok_or_else(|| Error::msg("the content was handed over already"))?)
-        }
-        _ => Text::Bytes(plist.required(":text")?),
+    let text = match plist.optional::<String>(":entry")? {
+        Some(name) => Text::Entry(place(plist)?, entry_name(&name)?),
+        None => text(plist)?,
     };
     let names = match names(&host, plist)? {
         Ok(names) => names,
@@ -92,6 +92,87 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, Fai
             reply: Duration::from_secs(plist.required(":timeout")?),
         },
         traced_octets: plist.required(":traced-octets")?,
+    }))
+}
+
+/// The message's text, in the form that Lisp chose.
+fn text(plist: Plist<'_>) -> Result<Text> {
+    let content = plist.value(":content")?;
+    if !content.is_not_nil() {
+        return Ok(Text::Bytes(plist.required(":text")?));
+    }
+    let file = content.into_ref_mut::<Content>()?.0.take();
+    file.map(Text::File)
+        .ok_or_else(|| Error::msg("the content was handed over already"))
+}
+
+/// The queue that `plist` names.
+pub(super) fn place(plist: Plist<'_>) -> Result<QueuePlace> {
+    Ok(QueuePlace {
+        directory: PathBuf::from(plist.required::<String>(":queue-directory")?),
+        index: plist.required(":queue-index")?,
+    })
+}
+
+fn entry_name(name: &str) -> Result<EntryName> {
+    EntryName::new(name).ok_or_else(|| Error::msg("not the name of an entry"))
+}
+
+/// What `plist` asks of the outbox.
+///
+/// # Errors
+/// Our own Lisp gave something of the wrong type.
+pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
+    let place = place(plist)?;
+    let name = || entry_name(&plist.required::<String>(":entry")?);
+    let reply = || plist.required::<String>(":reply");
+    Ok(match plist.symbol(":job")?.as_str() {
+        "add" => Job::Add(Box::new(QueueRequest {
+            place,
+            recipients: plist.strings(":recipients")?,
+            stored_variables: StoredVariables {
+                server: stored(plist, ":stored-server")?,
+                stream_type: stored(plist, ":stored-stream-type")?,
+                service: stored(plist, ":stored-service")?,
+                user: stored(plist, ":stored-user")?,
+            },
+            facts: Facts {
+                sender: plist.optional(":sender")?,
+                subject: plist.optional(":subject")?,
+                from: plist.optional(":from")?,
+                message_id: plist.optional(":message-id")?,
+                ..Facts::default()
+            },
+            text: text(plist)?,
+        })),
+        "accepted" => Job::Change(place, name()?, Outcome::Accepted),
+        "drop" => Job::Change(place, name()?, Outcome::Dropped),
+        "hold" => Job::Change(place, name()?, Outcome::Held),
+        "refused" => Job::Change(place, name()?, Outcome::Refused { reply: reply()? }),
+        "release" => Job::Change(place, name()?, Outcome::Waiting),
+        "list" => Job::List(place),
+        other => return Err(Error::msg(format!("unknown job {other}"))),
+    })
+}
+
+/// The value of a variable to store, wrapped in a list so that a nil can be told
+/// from nothing.
+fn stored(plist: Plist<'_>, key: &str) -> Result<Option<Stored>> {
+    let cell = plist.value(key)?;
+    if !cell.is_not_nil() {
+        return Ok(None);
+    }
+    let value: Value<'_> = cell.car()?;
+    let kind = value.env.type_of(value)?;
+    let is = |name| Ok::<_, Error>(kind == value.env.intern(name)?);
+    Ok(Some(if !value.is_not_nil() {
+        Stored::Nil
+    } else if is("integer")? {
+        Stored::Integer(value.into_rust()?)
+    } else if is("string")? {
+        Stored::Text(value.into_rust()?)
+    } else {
+        Stored::Symbol(value.env.call("symbol-name", [value])?.into_rust()?)
     }))
 }
 

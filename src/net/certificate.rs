@@ -51,6 +51,20 @@ impl CertificateFacts {
     }
 }
 
+/// Whether a certificate in DER form names a host as an alternative name.
+pub fn has_host_name(der: &[u8]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else {
+        return false;
+    };
+    let names = certificate.subject_alternative_name().ok().flatten();
+    names.is_some_and(|extension| {
+        let names = &extension.value.general_names;
+        names
+            .iter()
+            .any(|name| matches!(name, GeneralName::DNSName(_)))
+    })
+}
+
 /// SHA-256 of `der`, lower case hexadecimal with colons.
 pub fn fingerprint(der: &[u8]) -> String {
     let octets: Vec<_> = Sha256::digest(der)

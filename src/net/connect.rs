@@ -11,10 +11,18 @@ use rustix::event::PollFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::signal::Signal;
+use super::words::words;
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 
 /// How long an attempt has before the next one starts beside it (RFC 8305 §8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Most octets that the kernel holds and has not sent: as web servers set it.
+/// Its buffer takes megabytes at once otherwise, so that on a slow line the
+/// progress is a fiction, the clock of the text restarts once in minutes, and
+/// the end of a message seems sent long before it leaves.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const MAX_UNSENT: u32 = 128 * 1024;
 
 /// Connect to the first of `addresses` that answers; the socket does not block
 /// and does not delay small writes.
@@ -58,9 +66,8 @@ pub fn connect(
             .map(|(_, socket)| (socket.as_fd(), PollFlags::OUT))
             .collect();
         let waited = signal.wait(&wanted, Some(until));
-        waited.map_err(|error| {
-            Failure::new(FailureKind::Connect, Phase::Connect, error.to_string())
-        })?;
+        waited
+            .map_err(|error| Failure::new(FailureKind::Connect, Phase::Connect, words(&error)))?;
         if signal.is_stopped() {
             return Err(Signal::stopped_failure(Phase::Connect));
         }
@@ -120,6 +127,9 @@ fn start(address: SocketAddr) -> io::Result<Socket> {
     // A flight is one write: waiting to fill a packet only costs (a
     // delayed acknowledgement takes 40 ms).
     socket.set_tcp_nodelay(true)?;
+    // A kernel that cannot do it sends all the same.
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    let _ = socket.set_tcp_notsent_lowat(MAX_UNSENT);
     match socket.connect(&address.into()) {
         Err(error) if !in_progress(&error) => Err(error),
         _ => Ok(socket),
@@ -142,9 +152,7 @@ fn outcome(socket: &Socket) -> Option<io::Result<()>> {
 }
 
 fn describe(address: SocketAddr, error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    format!("{address}: {}", text.to_lowercase())
+    format!("{address}: {}", words(error))
 }
 
 #[cfg(test)]
@@ -160,6 +168,32 @@ mod tests {
         Instant::now() + Duration::from_secs(20)
     }
 
+    /// A port that is ours and refuses: bound, and nobody listens.
+    fn refusing() -> (Socket, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&address("127.0.0.1:0").into()).unwrap();
+        let bound = socket.local_addr().unwrap().as_socket().unwrap();
+        (socket, bound)
+    }
+
+    #[test]
+    fn the_kernel_holds_little_that_is_not_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addresses = vec![listener.local_addr().unwrap()];
+        let mut stream = connect(addresses, soon(), &Signal::new().unwrap()).unwrap();
+        // Fills their buffer first, which is none of our business.
+        let theirs = socket2::SockRef::from(&listener)
+            .recv_buffer_size()
+            .unwrap();
+        let mut taken = 0;
+        while let Ok(count) = io::Write::write(&mut stream, &[0; 4096]) {
+            taken += count;
+        }
+        #[cfg(target_os = "linux")]
+        assert!(taken < theirs * 2 + 4 * MAX_UNSENT as usize, "{taken}");
+        assert!(taken > 0);
+    }
+
     #[test]
     fn families_alternate() {
         let v6 = ["[::1]:1", "[::2]:1", "[::3]:1"].map(address);
@@ -173,10 +207,7 @@ mod tests {
     #[test]
     fn the_second_address_answers_when_the_first_refuses() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let refused = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let (_held, refused) = refusing();
         let good = listener.local_addr().unwrap();
         let stream = connect(vec![refused, good], soon(), &Signal::new().unwrap()).unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
@@ -185,13 +216,7 @@ mod tests {
 
     #[test]
     fn refusal_names_every_address() {
-        let closed = |_| {
-            TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-        };
-        let addresses: Vec<_> = (0..2).map(closed).collect();
+        let (_held, addresses): (Vec<_>, Vec<_>) = (0..2).map(|_| refusing()).unzip();
         let failure = connect(addresses.clone(), soon(), &Signal::new().unwrap()).unwrap_err();
         assert_eq!(failure.kind, FailureKind::Connect);
         for address in addresses {

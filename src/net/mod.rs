@@ -13,5 +13,6 @@ pub mod signal;
 pub mod threads;
 pub mod tls;
 pub mod wire;
+pub mod words;
 
 mod adapter;

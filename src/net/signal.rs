@@ -60,6 +60,11 @@ impl Signal {
         self.stopped.load(Ordering::SeqCst)
     }
 
+    /// The word that it shall stop, for those who look at it themselves.
+    pub fn stop_flag(&self) -> &AtomicBool {
+        &self.stopped
+    }
+
     /// The failure of a wait that was stopped.
     pub fn stopped_failure(phase: Phase) -> Failure {
         Failure::new(FailureKind::Cancelled, phase, "stopped")

@@ -12,11 +12,11 @@ use native_tls::{Certificate, HandshakeError, Identity, Protocol, TlsConnector, 
 use once_cell::sync::OnceCell;
 
 use super::adapter::{Adapter, ServerHello};
-use super::certificate::CertificateFacts;
+use super::certificate::{self, CertificateFacts};
 use super::signal::{Signal, Waited};
 use super::wire;
+use super::words::words;
 use crate::smtp::failure::{Failure, FailureKind, Phase};
-use crate::smtp::visible::visible;
 
 /// Most octets of a file of authorities, certificates or a key: the system's
 /// own bundle has about 220 kB.
@@ -58,17 +58,22 @@ pub struct TlsFacts {
 /// renewed bundle makes a new connector.
 type Stamp = (PathBuf, Option<(SystemTime, u64)>);
 
-/// A connector by the files it was made of; a cell, so that two connections that
-/// want the same one at once build it once and hold up nobody else.
-type Connectors = HashMap<Vec<Stamp>, Arc<OnceCell<TlsConnector>>>;
+/// Where a connector is kept, once it was made: two connections that want the
+/// same one at once build it once and hold up nobody else.
+type Cell = Arc<OnceCell<TlsConnector>>;
 
-static CONNECTORS: LazyLock<Mutex<Connectors>> = LazyLock::new(Mutex::default);
+static CONNECTORS: LazyLock<Mutex<HashMap<Vec<Stamp>, Cell>>> = LazyLock::new(Mutex::default);
 
 /// The connector for `settings`, made once.
 ///
 /// # Errors
 /// `Tls`: a file cannot be read or is not what it should be.
 fn connector(settings: &TlsSettings) -> Result<TlsConnector, Failure> {
+    cell(settings).get_or_try_init(|| build(settings)).cloned()
+}
+
+/// The place of the connector for `settings` and the files as they are now.
+fn cell(settings: &TlsSettings) -> Cell {
     let client = settings
         .client
         .iter()
@@ -84,16 +89,13 @@ fn connector(settings: &TlsSettings) -> Result<TlsConnector, Failure> {
                 .map(|path| (path.clone(), stamp(path))),
         )
         .collect();
-    let cell = {
-        let mut connectors = CONNECTORS
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        if connectors.len() >= MAX_CONNECTORS {
-            connectors.clear();
-        }
-        connectors.entry(key).or_default().clone()
-    };
-    cell.get_or_try_init(|| build(settings)).cloned()
+    let mut connectors = CONNECTORS
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    if connectors.len() >= MAX_CONNECTORS && !connectors.contains_key(&key) {
+        connectors.clear();
+    }
+    connectors.entry(key).or_default().clone()
 }
 
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
@@ -107,16 +109,18 @@ fn build(settings: &TlsSettings) -> Result<TlsConnector, Failure> {
     builder.min_protocol_version(Some(Protocol::Tlsv12));
     for path in &settings.trust_files {
         let authorities = Certificate::stack_from_pem(&read(path)?);
-        for authority in authorities.map_err(|error| unusable(path, &error.to_string()))? {
+        for authority in authorities.map_err(|_| unusable(path, "not a file of certificates"))? {
             builder.add_root_certificate(authority);
         }
     }
     if let Some(client) = &settings.client {
         builder.identity(identity(client)?);
     }
-    builder
-        .build()
-        .map_err(|error| tls_failure(error.to_string()))
+    builder.build().map_err(|error| match &settings.client {
+        // All else was looked at above.
+        Some(client) => unusable(&client.key, &words(&error)),
+        None => tls_failure(words(&error)),
+    })
 }
 
 /// Our certificate and key. The library takes PKCS#8 keys only; the older forms
@@ -126,7 +130,7 @@ fn identity(client: &ClientFiles) -> Result<Identity, Failure> {
     let key = zeroize::Zeroizing::new(read(&client.key)?);
     let key = pkcs8(&key).map_err(|reason| unusable(&client.key, &reason))?;
     Identity::from_pkcs8(&chain, &key)
-        .map_err(|error| unusable(&client.certificate, &error.to_string()))
+        .map_err(|_| unusable(&client.certificate, "not a file of certificates"))
 }
 
 #[cfg(all(unix, not(target_vendor = "apple")))]
@@ -147,19 +151,15 @@ fn pkcs8(pem: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let facts = path
         .metadata()
-        .map_err(|error| unusable(path, &error.to_string()))?;
+        .map_err(|error| unusable(path, &words(&error)))?;
     if !facts.is_file() || facts.len() > MAX_FILE {
         return Err(unusable(path, "not a file of a sensible size"));
     }
-    std::fs::read(path).map_err(|error| unusable(path, &error.to_string()))
+    std::fs::read(path).map_err(|error| unusable(path, &words(&error)))
 }
 
 fn unusable(path: &Path, reason: &str) -> Failure {
-    tls_failure(format!(
-        "{}: {}",
-        path.display(),
-        visible(reason.as_bytes(), 300)
-    ))
+    tls_failure(format!("{}: {reason}", path.display()))
 }
 
 fn tls_failure(text: String) -> Failure {
@@ -181,26 +181,64 @@ pub(super) fn handshake(
 ) -> Result<TlsStream<Adapter>, Failure> {
     let connector = connector(settings)?;
     adapter.watch();
-    let mut attempt = connector.connect(host, adapter);
+    let name = certificate_name(host);
+    let mut attempt = connector.connect(name, adapter);
     loop {
         match attempt {
-            Ok(stream) => return Ok(stream),
-            Err(HandshakeError::Failure(error)) => return Err(refused(host, &error)),
+            Ok(stream) => return with_name(stream, name),
+            Err(HandshakeError::Failure(error)) => return Err(refused(name, &error)),
             Err(HandshakeError::WouldBlock(half)) => {
-                match wire::wait_for(half.get_ref(), false, Some(deadline), signal) {
-                    Err(error) => return Err(tls_failure(error.to_string())),
+                let waited = wire::wait_for(half.get_ref(), false, Some(deadline), signal);
+                // Octets that drip in must not put the deadline off.
+                let late = Instant::now() >= deadline;
+                match waited {
+                    Err(error) => return Err(tls_failure(words(&error))),
                     Ok(_) if signal.is_stopped() => {
                         return Err(Signal::stopped_failure(Phase::Handshake));
                     }
-                    Ok(Waited::TimedOut) => {
+                    Ok(waited) if late || waited == Waited::TimedOut => {
                         let text = "no answer to the TLS handshake";
                         return Err(Failure::new(FailureKind::Timeout, Phase::Handshake, text));
                     }
-                    Ok(Waited::Ready | Waited::Rung) => attempt = half.handshake(),
+                    Ok(_) => attempt = half.handshake(),
                 }
             }
         }
     }
+}
+
+/// The name that the certificate must bear: the final dot belongs to the
+/// resolver (RFC 6066 §3), brackets and zone to the address's notation.
+fn certificate_name(host: &str) -> &str {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.split_once('%') {
+        Some((address, _)) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
+        _ => bare.strip_suffix('.').unwrap_or(bare),
+    }
+}
+
+/// Refuse what the library takes: a host name that stands in the common name
+/// only (RFC 9525 §2: it is no name of a service).
+fn with_name(stream: TlsStream<Adapter>, name: &str) -> Result<TlsStream<Adapter>, Failure> {
+    let certificate = stream.peer_certificate().ok().flatten();
+    let der = certificate.and_then(|certificate| certificate.to_der().ok());
+    let is_address = name.parse::<std::net::IpAddr>().is_ok();
+    if is_address || der.is_some_and(|der| certificate::has_host_name(&der)) {
+        return Ok(stream);
+    }
+    let text =
+        format!("certificate of {name} not accepted: it names no host as its alternative name");
+    Err(Failure::new(
+        FailureKind::Certificate,
+        Phase::Handshake,
+        text,
+    ))
+}
+
+/// Whether an error of an established session is the other side's alert: its
+/// word, not a broken line.
+pub fn is_alert(error: &std::io::Error) -> bool {
+    error.get_ref().is_some() && words(error).contains(" alert ")
 }
 
 /// What the library's words mean.
@@ -218,21 +256,14 @@ fn refused(host: &str, error: &native_tls::Error) -> Failure {
         );
         return Failure::new(FailureKind::Certificate, Phase::Handshake, text);
     }
-    // OpenSSL: "error:NUMBER:library:function:reason:file:line:".
-    let reason = text
-        .split(':')
-        .nth(4)
-        .filter(|_| text.starts_with("error:"))
-        .unwrap_or(&text);
-    let reason = match reason.trim() {
-        "" => "the server broke it off",
-        "unexpected EOF" => "the server closed the connection",
-        reason => reason,
+    let reason = match words(error).as_str() {
+        "" => "the server broke it off".to_owned(),
+        "unexpected eof" | "unexpected eof while reading" => {
+            "the server closed the connection".to_owned()
+        }
+        reason => reason.to_owned(),
     };
-    tls_failure(format!(
-        "no TLS session with {host}: {}",
-        visible(reason.as_bytes(), 300)
-    ))
+    tls_failure(format!("no TLS session with {host}: {reason}"))
 }
 
 /// What is known of an established session.
@@ -273,4 +304,73 @@ fn cipher_name(hello: ServerHello) -> String {
         other => return format!("cipher {other:#06x}"),
     };
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trusting(paths: &[&Path]) -> TlsSettings {
+        TlsSettings {
+            trust_files: paths.iter().map(|path| path.to_path_buf()).collect(),
+            client: None,
+        }
+    }
+
+    #[test]
+    fn one_connector_for_each_setting_and_state_of_its_files() {
+        let file = std::env::temp_dir().join(format!("smtpmail-cell-{}", std::process::id()));
+        std::fs::write(&file, "").unwrap();
+        let first = cell(&trusting(&[&file]));
+        assert!(Arc::ptr_eq(&first, &cell(&trusting(&[&file]))));
+        assert!(!Arc::ptr_eq(&first, &cell(&trusting(&[]))));
+        std::fs::write(&file, "longer").unwrap();
+        let second = cell(&trusting(&[&file]));
+        assert!(!Arc::ptr_eq(&first, &second), "another length");
+        let later = SystemTime::now() + std::time::Duration::from_secs(5);
+        let opened = std::fs::File::options().write(true).open(&file).unwrap();
+        opened.set_modified(later).unwrap();
+        let third = cell(&trusting(&[&file]));
+        assert!(!Arc::ptr_eq(&second, &third), "another time");
+        std::fs::remove_file(&file).unwrap();
+        let gone = cell(&trusting(&[&file]));
+        assert!(!Arc::ptr_eq(&third, &gone), "gone");
+        assert!(connector(&trusting(&[&file])).is_err());
+        std::fs::write(&file, "").unwrap();
+        assert!(
+            connector(&trusting(&[&file])).is_ok(),
+            "an error is not kept"
+        );
+        std::fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
+    fn authorities_and_our_own_files_are_not_confused() {
+        let (key, certificate) = (Path::new("/k"), Path::new("/c"));
+        let client = TlsSettings {
+            trust_files: Vec::new(),
+            client: Some(ClientFiles {
+                key: key.into(),
+                certificate: certificate.into(),
+            }),
+        };
+        assert!(!Arc::ptr_eq(
+            &cell(&client),
+            &cell(&trusting(&[key, certificate]))
+        ));
+    }
+
+    #[test]
+    fn the_name_for_the_certificate() {
+        for (host, name) in [
+            ("mx.example.org", "mx.example.org"),
+            ("mx.example.org.", "mx.example.org"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("::1", "::1"),
+            ("[::1]", "::1"),
+            ("fe80::1%eth0", "fe80::1"),
+        ] {
+            assert_eq!(certificate_name(host), name);
+        }
+    }
 }

@@ -36,7 +36,7 @@ enum Transport {
 }
 
 /// What one [`Wire::exchange`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Progress {
     /// Octets appended to the caller's buffer.
     pub read: usize,
@@ -44,6 +44,9 @@ pub struct Progress {
     pub written: usize,
     /// The other side has closed its direction.
     pub closed: bool,
+    /// The connection broke, after all of the above: what was written is
+    /// written, and may be the end of a message.
+    pub broken: Option<io::Error>,
 }
 
 impl Wire {
@@ -94,24 +97,17 @@ impl Wire {
     /// Write what the kernel takes of `outgoing` and append what there is to read
     /// to `incoming`, without waiting. After a short write the next call must
     /// begin with the same octets (TLS may have begun a record with them).
-    ///
-    /// # Errors
-    /// The connection broke.
-    pub fn exchange(&mut self, outgoing: &[u8], incoming: &mut Vec<u8>) -> io::Result<Progress> {
+    pub fn exchange(&mut self, outgoing: &[u8], incoming: &mut Vec<u8>) -> Progress {
         let mut progress = Progress::default();
         let stream: &mut dyn Stream = match &mut self.transport {
             Transport::Plain(adapter) => adapter,
             Transport::Tls(stream) => stream.as_mut(),
             Transport::Closed => {
-                return Ok(Progress {
-                    closed: true,
-                    ..progress
-                });
+                progress.closed = true;
+                return progress;
             }
         };
-        // A server that closes may have said why: read before a failed write is
-        // reported.
-        let mut failed = None;
+        // A server that closes may have said why: read after a failed write too.
         while progress.written < outgoing.len() {
             match stream.write(&outgoing[progress.written..]) {
                 Ok(0) => break,
@@ -119,7 +115,7 @@ impl Wire {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    failed = Some(error);
+                    progress.broken = Some(error);
                     break;
                 }
             }
@@ -136,16 +132,13 @@ impl Wire {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    failed = failed.or(Some(error));
+                    progress.broken = progress.broken.or(Some(error));
                     break;
                 }
             }
         }
         incoming.truncate(start + progress.read);
-        match failed {
-            Some(error) if progress.read == 0 => Err(error),
-            _ => Ok(progress),
-        }
+        progress
     }
 
     /// Wait until [`Wire::exchange`] may do something; `writing` says that octets

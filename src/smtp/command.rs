@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::address::{EhloName, Mailbox, ReversePath};
+use super::sasl::Mechanism;
 use super::secret::Secret;
 
 /// A command of RFC 5321 or an extension, or a line of a SASL exchange.
@@ -24,6 +25,8 @@ pub enum Command {
     Ehlo(EhloName),
     /// `HELO name`.
     Helo(EhloName),
+    /// A line from outside: part of a login that is none of ours.
+    Line(Line),
     /// `MAIL FROM:<reverse-path> parameters`.
     Mail(ReversePath, MailParameters),
     /// A command without arguments that the stock client says: `ONEX`, `VERB`, `XUSR`.
@@ -36,6 +39,40 @@ pub enum Command {
     Rset,
     /// `STARTTLS` (RFC 3207).
     StartTls,
+}
+
+/// One line without its CRLF, as somebody else made it; taken for a secret.
+#[derive(Clone, Debug)]
+pub struct Line(Secret);
+
+impl Line {
+    /// Longest line taken, in octets: tokens of OAuth are long.
+    pub const LIMIT: usize = 12 * 1024;
+
+    /// The line, unless it would be more than one, or is too long.
+    pub fn new(line: Secret) -> Option<Self> {
+        let fits = line.len() <= Self::LIMIT;
+        let one = !line
+            .expose()
+            .iter()
+            .any(|octet| matches!(octet, b'\r' | b'\n' | 0));
+        (fits && one).then_some(Self(line))
+    }
+
+    /// `AUTH` and its mechanism are shown, nothing else.
+    fn trace_line(&self) -> String {
+        let text = String::from_utf8_lossy(self.0.expose());
+        let mut words = text.split(' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some(verb), Some(mechanism), rest) if verb.eq_ignore_ascii_case("AUTH") => {
+                let known =
+                    Mechanism::from_keyword(mechanism).map_or("<omitted>", Mechanism::keyword);
+                let rest = if rest.is_some() { " <omitted>" } else { "" };
+                format!("AUTH {known}{rest}")
+            }
+            _ => "<omitted>".into(),
+        }
+    }
 }
 
 /// The parameters of MAIL; each is said only if the server announced it.
@@ -80,6 +117,7 @@ impl Command {
             Self::AuthResponse(response) => {
                 wire.extend_from_slice(super::sasl::encode(response).expose());
             }
+            Self::Line(line) => wire.extend_from_slice(line.0.expose()),
             _ => wire.extend_from_slice(self.trace_line().as_bytes()),
         }
         wire.extend_from_slice(b"\r\n");
@@ -95,12 +133,119 @@ impl Command {
             Self::Data => "DATA".into(),
             Self::Ehlo(name) => format!("EHLO {name}"),
             Self::Helo(name) => format!("HELO {name}"),
+            Self::Line(line) => line.trace_line(),
             Self::Mail(path, parameters) => format!("MAIL FROM:<{path}>{parameters}"),
             Self::Old(word) => (*word).into(),
             Self::Quit => "QUIT".into(),
             Self::Rcpt(mailbox) => format!("RCPT TO:<{mailbox}>"),
             Self::Rset => "RSET".into(),
             Self::StartTls => "STARTTLS".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(command: &Command) -> String {
+        let mut wire = b"before".to_vec();
+        command.write_to(&mut wire);
+        let text = String::from_utf8(wire).unwrap();
+        text.strip_prefix("before").expect("appended").to_owned()
+    }
+
+    fn path(text: &str) -> ReversePath {
+        ReversePath::parse(text).unwrap()
+    }
+
+    /// Wire forms without a secret; the trace shows the same line.
+    #[test]
+    fn wire_forms() {
+        let name = || EhloName::parse("client.example.org").unwrap();
+        let rcpt = |text| Command::Rcpt(Mailbox::parse(text).unwrap());
+        let mail = |from, size, eight_bit, smtputf8| {
+            let parameters = MailParameters {
+                size,
+                eight_bit,
+                smtputf8,
+            };
+            Command::Mail(path(from), parameters)
+        };
+        for (command, line) in [
+            (Command::Ehlo(name()), "EHLO client.example.org"),
+            (
+                Command::Ehlo(EhloName::parse("[127.0.0.1]").unwrap()),
+                "EHLO [127.0.0.1]",
+            ),
+            (Command::Helo(name()), "HELO client.example.org"),
+            (Command::StartTls, "STARTTLS"),
+            (Command::AuthCancel, "*"),
+            (Command::Auth("CRAM-MD5", None), "AUTH CRAM-MD5"),
+            (
+                mail("a@example.org", None, false, false),
+                "MAIL FROM:<a@example.org>",
+            ),
+            (mail("", None, false, false), "MAIL FROM:<>"),
+            (
+                mail("a@example.org", Some(0), false, false),
+                "MAIL FROM:<a@example.org> SIZE=0",
+            ),
+            (
+                mail("jörg@example.org", Some(u64::MAX), true, true),
+                "MAIL FROM:<jörg@example.org> SIZE=18446744073709551615 BODY=8BITMIME SMTPUTF8",
+            ),
+            (rcpt("b@example.net"), "RCPT TO:<b@example.net>"),
+            (
+                rcpt("\"b> c\"@example.net"),
+                "RCPT TO:<\"b> c\"@example.net>",
+            ),
+            (Command::Data, "DATA"),
+            (Command::Rset, "RSET"),
+            (Command::Old("VERB"), "VERB"),
+            (Command::Quit, "QUIT"),
+        ] {
+            assert_eq!(wire(&command), format!("{line}\r\n"));
+            assert_eq!(command.trace_line(), line);
+        }
+    }
+
+    /// Secrets go out in base64 and are never shown, in no form.
+    #[test]
+    fn secrets_are_said_and_not_shown() {
+        let secret = || Secret::from("\0tim\0tanstaaftanstaaf");
+        let encoded = "AHRpbQB0YW5zdGFhZnRhbnN0YWFm";
+        for (command, line, shown) in [
+            (
+                Command::Auth("PLAIN", Some(secret())),
+                format!("AUTH PLAIN {encoded}\r\n"),
+                "AUTH PLAIN <omitted>",
+            ),
+            (
+                Command::AuthResponse(secret()),
+                format!("{encoded}\r\n"),
+                "<omitted>",
+            ),
+            // An empty initial response is "=", an empty response an empty line
+            // (RFC 4954 §4); the trace does not tell that they are empty.
+            (
+                Command::Auth("EXTERNAL", Some(Secret::empty())),
+                "AUTH EXTERNAL =\r\n".into(),
+                "AUTH EXTERNAL <omitted>",
+            ),
+            (
+                Command::AuthResponse(Secret::empty()),
+                "\r\n".into(),
+                "<omitted>",
+            ),
+        ] {
+            assert_eq!(wire(&command), line);
+            assert_eq!(command.trace_line(), shown);
+            let debug = format!("{command:?}");
+            assert!(
+                !debug.contains("tanstaaf") && !debug.contains(encoded),
+                "{debug}"
+            );
         }
     }
 }

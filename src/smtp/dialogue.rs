@@ -20,9 +20,23 @@
 //! | `ExpectEhloReply` | go on | end | end | HELO |
 //! | `ExpectHeloReply` | go on | end | end | end |
 //! | `ExpectStartTlsReply` | 220: TLS, else end | end | end | end |
-//! | `ExpectAuthReply` | 235: go on, else end | 334: respond, else end | end | next mechanism, or ask again |
+//! | `ExpectResetBeforeLogin` | AUTH | end | end | end |
+//! | `ExpectResetBeforeLine` | the line | end | end | end |
+//! | `ExpectHeardReply` | tell | tell | tell | tell |
+//! | `ExpectAuthReply` | 235: go on, else end | 334: respond, else end | end | next mechanism, ask again, or end |
 //! | `ExpectOldReplies` | go on | end | go on | go on |
-//! | `Transacting` | as the command at the head of the queue says ([`transaction`]) ||||
+//! | `Await…` | end | end | end | end |
+//! | `Transacting`, due: nothing | end | end | end | end |
+//! | MAIL | go on | end | message failed | message failed |
+//! | RCPT | recipient accepted | end | recipient refused | recipient refused |
+//! | DATA | end | text, once nobody objects | message failed | message failed |
+//! | the final dot | message accepted | message unknown, end | message failed | message failed |
+//! | the final dot, before the text is out | end | end | end | end |
+//! | RSET | go on | end | end | end |
+//!
+//! `AwaitClearLogin` stands before `ExpectAuthReply` where a password would go
+//! in clear, and `ExpectResetBeforeLogin` where `Transacting` is left for a login
+//! that the server demanded. After "*" every reply to AUTH is the end.
 //!
 //! 421 ends the connection in every state (RFC 5321 §3.8). Commands queue up and
 //! replies are matched in order; a server without PIPELINING is a window of one
@@ -30,27 +44,22 @@
 
 pub mod transaction;
 
+mod flight;
 mod login;
 
 use std::collections::VecDeque;
 
+use self::flight::Due;
+pub use self::flight::{MAX_COMMAND_OCTETS_IN_FLIGHT, MAX_COMMANDS_IN_FLIGHT};
 use self::login::Login;
 pub use self::login::{CredentialsReason, LoginAnswer, SaslContext};
+use self::transaction::Transaction;
 pub use self::transaction::{Message, MessageId, Outcome, RecipientVerdict, Verdict};
-use self::transaction::{Step, Transaction};
 use super::address::EhloName;
-use super::capabilities::{Capabilities, SizeLimit};
-use super::command::{Command, MailParameters};
+use super::capabilities::Capabilities;
+use super::command::{Command, Line};
 use super::failure::{Failure, FailureKind, Phase};
 use super::reply::{Reply, ReplyClass};
-
-/// Most octets of commands sent and not yet answered: below the socket buffers
-/// of every system, so that a server that reads only after it wrote goes on.
-pub const MAX_COMMAND_OCTETS_IN_FLIGHT: usize = 64 * 1024;
-
-/// Most commands sent and not yet answered: their replies, at the 64 octets
-/// that they usually have, fit into the same buffers.
-pub const MAX_COMMANDS_IN_FLIGHT: usize = 1024;
 
 /// How the connection is to be protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +117,11 @@ pub enum Input {
     /// Credentials: the answer to [`Question::Credentials`], or given between
     /// messages after [`Verdict::LoginDemanded`]. `None`: there are none.
     Login(Option<LoginAnswer>),
+    /// A line that a login from outside says while credentials are asked for or
+    /// between messages; [`Output::Heard`] brings the reply.
+    Say(Line),
+    /// A login from outside succeeded, by lines said with [`Input::Say`].
+    LoggedIn,
     /// The answer to [`Question::ClearLogin`].
     ClearLogin(bool),
     /// The answer to [`Question::RefusedRecipients`]: send to the rest?
@@ -133,6 +147,8 @@ pub enum Output {
     SendText(MessageId),
     /// Ask; then the input that the question names.
     Ask(Question),
+    /// The reply to a line of [`Input::Say`].
+    Heard(Reply),
     /// The connection is ready for its first message; what it can do is known.
     Ready,
     /// A message came to its end.
@@ -163,37 +179,22 @@ pub enum Question {
 enum State {
     ExpectGreeting,
     ExpectEhloReply,
-    ExpectHeloReply,
+    /// EHLO was refused by this reply.
+    ExpectHeloReply(Reply),
     ExpectStartTlsReply,
     AwaitTls,
     /// The user is asked for credentials; the reply that refused the last ones.
     AwaitCredentials(Option<Reply>),
     AwaitClearLogin(LoginAnswer),
     ExpectResetBeforeLogin(LoginAnswer),
+    ExpectResetBeforeLine(Line),
+    /// A line from outside was said; where to go back to.
+    ExpectHeardReply(Box<State>),
     ExpectAuthReply(Box<Login>),
     /// The words still to be said; their replies do not matter.
     ExpectOldReplies(Vec<&'static str>),
     Transacting,
     Closed,
-}
-
-/// The command, sent within [`State::Transacting`], whose reply is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Due {
-    Mail(MessageId),
-    Recipient(MessageId, usize),
-    Data(MessageId),
-    Final(MessageId),
-    Rset,
-}
-
-impl Due {
-    fn belongs_to(self, id: MessageId) -> bool {
-        match self {
-            Self::Mail(of) | Self::Recipient(of, _) | Self::Data(of) | Self::Final(of) => of == id,
-            Self::Rset => false,
-        }
-    }
 }
 
 /// The state of one connection.
@@ -257,10 +258,10 @@ impl Dialogue {
     pub fn phase(&self) -> Phase {
         match self.state {
             State::ExpectGreeting => Phase::Greeting,
-            State::ExpectEhloReply | State::ExpectHeloReply => Phase::Ehlo,
+            State::ExpectEhloReply | State::ExpectHeloReply(_) => Phase::Ehlo,
             State::ExpectStartTlsReply => Phase::StartTls,
             State::AwaitTls => Phase::Handshake,
-            State::ExpectAuthReply(_) => Phase::Auth,
+            State::ExpectAuthReply(_) | State::ExpectHeardReply(_) => Phase::Auth,
             State::Transacting => match self.due.front() {
                 Some((Due::Mail(_), _)) => Phase::Mail,
                 Some((Due::Recipient(..), _)) => Phase::Recipient,
@@ -289,6 +290,8 @@ impl Dialogue {
             Input::Reply(reply) => self.on_reply(reply),
             Input::TlsReady => self.on_tls_ready(),
             Input::Login(answer) => self.on_login(answer),
+            Input::Say(line) => self.on_say(line),
+            Input::LoggedIn => self.on_logged_in(),
             Input::ClearLogin(allowed) => self.on_clear_login(allowed),
             Input::SendRest(send_rest) => {
                 if let Some(transaction) = self.transactions.front_mut() {
@@ -314,7 +317,7 @@ impl Dialogue {
                 self.last_message_in = true;
                 self.advance();
             }
-            Input::Closed(failure) => self.end(failure),
+            Input::Closed(failure) => self.on_closed(failure),
         }
     }
 
@@ -327,6 +330,7 @@ impl Dialogue {
         if reply.code() == 421 && !matches!(self.state, State::ExpectGreeting) {
             return self.on_closing(&reply);
         }
+        let phase = self.phase();
         match std::mem::replace(&mut self.state, State::Closed) {
             State::ExpectGreeting => match reply.code() {
                 220 => self.say_ehlo(),
@@ -340,11 +344,11 @@ impl Dialogue {
                 // Servers older than RFC 1869 know HELO only (RFC 5321 §3.2).
                 ReplyClass::Permanent => {
                     self.send(Command::Helo(self.plan.ehlo_name.clone()));
-                    self.state = State::ExpectHeloReply;
+                    self.state = State::ExpectHeloReply(reply);
                 }
                 _ => self.end(Failure::from_reply(Phase::Ehlo, &reply)),
             },
-            State::ExpectHeloReply => match reply.class() {
+            State::ExpectHeloReply(_) => match reply.class() {
                 ReplyClass::Completed => self.greeted(),
                 _ => self.end(Failure::from_reply(Phase::Ehlo, &reply)),
             },
@@ -360,6 +364,17 @@ impl Dialogue {
                 ReplyClass::Completed => self.start_login(login),
                 _ => self.end(Failure::from_reply(Phase::Idle, &reply)),
             },
+            State::ExpectResetBeforeLine(line) => match reply.class() {
+                ReplyClass::Completed => {
+                    self.state = State::Transacting;
+                    self.on_say(line);
+                }
+                _ => self.end(Failure::from_reply(Phase::Idle, &reply)),
+            },
+            State::ExpectHeardReply(resume) => {
+                self.outputs.push_back(Output::Heard(reply));
+                self.state = *resume;
+            }
             State::ExpectAuthReply(login) => self.on_auth_reply(*login, reply),
             State::ExpectOldReplies(words) => match reply.class() {
                 ReplyClass::Intermediate => self.end(Failure::from_reply(Phase::Idle, &reply)),
@@ -370,30 +385,36 @@ impl Dialogue {
                 self.on_transaction_reply(&reply);
             }
             State::AwaitTls | State::AwaitCredentials(_) | State::AwaitClearLogin(_) => {
-                self.unexpected(&reply)
+                self.unexpected(phase, &reply)
             }
             State::Closed => {}
         }
     }
 
     /// A reply that answers nothing.
-    fn unexpected(&mut self, reply: &Reply) {
-        let phase = self.phase();
+    fn unexpected(&mut self, phase: Phase, reply: &Reply) {
         self.end(Failure::from_reply(phase, reply).of_kind(FailureKind::Protocol));
     }
 
     /// 421: the server closes the connection (RFC 5321 §3.8).
     fn on_closing(&mut self, reply: &Reply) {
+        let failure = Failure::from_reply(self.phase(), reply);
         // It answers the command due, so a message whose end was sent failed.
         if let (State::Transacting, Some((Due::Final(id), _))) = (&self.state, self.due.front()) {
-            let id = *id;
-            self.finish(
-                id,
-                Verdict::Failed(Failure::from_reply(Phase::Final, reply)),
-            );
+            self.finish(*id, Verdict::Failed(failure.clone()));
         }
-        let phase = self.phase();
-        self.end(Failure::from_reply(phase, reply));
+        self.end(failure);
+    }
+
+    /// The connection is gone.
+    fn on_closed(&mut self, failure: Failure) {
+        match &self.state {
+            // A server that refuses EHLO and leaves has said why.
+            State::ExpectHeloReply(refusal) if failure.kind == FailureKind::Closed => {
+                self.end(Failure::from_reply(Phase::Ehlo, refusal));
+            }
+            _ => self.end(failure),
+        }
     }
 
     fn say_ehlo(&mut self) {
@@ -463,224 +484,6 @@ impl Dialogue {
         self.outputs.push_back(Output::Send(vec![command]));
     }
 
-    // Transactions.
-
-    fn on_transaction_reply(&mut self, reply: &Reply) {
-        let Some((due, octets)) = self.due.pop_front() else {
-            return self.unexpected(reply);
-        };
-        self.octets_in_flight -= octets;
-        let transaction =
-            |this: &mut Self, id| this.transactions.iter().position(|t| t.message.id == id);
-        match due {
-            Due::Rset => match reply.class() {
-                ReplyClass::Completed => {}
-                _ => return self.end(Failure::from_reply(Phase::Idle, reply)),
-            },
-            Due::Final(id) => return self.on_final_reply(id, reply),
-            Due::Mail(id) | Due::Recipient(id, _) | Due::Data(id) => {
-                // The transaction may be over: its other replies still come.
-                if let Some(index) = transaction(self, id) {
-                    let transaction = &mut self.transactions[index];
-                    match due {
-                        Due::Recipient(_, recipient) => {
-                            transaction.recipient_reply(recipient, reply)
-                        }
-                        Due::Data(_) => transaction.data_reply(reply),
-                        _ => transaction.mail_reply(reply),
-                    }
-                }
-            }
-        }
-        self.advance();
-    }
-
-    fn on_final_reply(&mut self, id: MessageId, reply: &Reply) {
-        let complete = self.text_sent(id);
-        let verdict = match reply.class() {
-            ReplyClass::Completed if complete => Verdict::Accepted(reply.clone()),
-            _ => Verdict::Failed(Failure::from_reply(
-                if complete { Phase::Final } else { Phase::Text },
-                reply,
-            )),
-        };
-        self.finish(id, verdict);
-        if complete && reply.class() != ReplyClass::Intermediate {
-            self.advance();
-        } else {
-            // There is no way to stop in the middle of a text but this one.
-            self.end(Failure::from_reply(Phase::Text, reply));
-        }
-    }
-
-    /// Do whatever can be done now.
-    fn advance(&mut self) {
-        if !matches!(self.state, State::Transacting) {
-            return;
-        }
-        self.begin_transactions();
-        for index in 0..self.transactions.len() {
-            let Some(transaction) = self.transactions.get_mut(index) else {
-                break;
-            };
-            let id = transaction.message.id;
-            match transaction.step() {
-                Step::Wait => {}
-                Step::Ask => {
-                    transaction.asked = true;
-                    let verdicts = transaction.verdicts().to_vec();
-                    self.outputs
-                        .push_back(Output::Ask(Question::RefusedRecipients(id, verdicts)));
-                }
-                Step::SayData => {
-                    transaction.data_said();
-                    self.backlog.push_back((Command::Data, Due::Data(id)));
-                }
-                Step::SendText => {
-                    transaction.text_started = true;
-                    self.due.push_back((Due::Final(id), 0));
-                    self.outputs.push_back(Output::SendText(id));
-                }
-                Step::Finish(verdict) => {
-                    self.reset_needed |= transaction.open_at_server;
-                    // What was not said yet need not be said any more.
-                    self.backlog.retain(|(_, due)| !due.belongs_to(id));
-                    self.finish(id, verdict);
-                    return self.advance();
-                }
-                Step::FinishByClosing(verdict) => {
-                    let failure = match &verdict {
-                        Verdict::Failed(f) | Verdict::LoginDemanded(f) | Verdict::Unknown(f) => {
-                            f.clone()
-                        }
-                        Verdict::Accepted(reply) => Failure::from_reply(Phase::Data, reply),
-                    };
-                    self.finish(id, verdict);
-                    return self.end(failure);
-                }
-            }
-        }
-        self.send_backlog();
-        if self.last_message_in
-            && self.transactions.is_empty()
-            && self.waiting.is_empty()
-            && self.due.is_empty()
-        {
-            self.send(Command::Quit);
-            self.state = State::Closed;
-            self.outputs.push_back(Output::Done(None));
-        }
-    }
-
-    /// Open transactions for the messages that wait: the first at once, the next
-    /// one behind the final dot of the one before (RFC 2920 §3.1).
-    fn begin_transactions(&mut self) {
-        while let Some(message) = self.waiting.pop_front() {
-            let room = match self.transactions.back() {
-                None => self.due.is_empty() || self.capabilities.pipelining,
-                Some(last) => {
-                    self.capabilities.pipelining && last.text_sent && self.transactions.len() < 2
-                }
-            };
-            if !room {
-                self.waiting.push_front(message);
-                return;
-            }
-            if let Err(failure) = self.expressible(&message) {
-                let login_may_help = false;
-                let transaction =
-                    Transaction::new(message, self.plan.refused_recipients, login_may_help);
-                let (id, outcome) = transaction.outcome(Verdict::Failed(failure));
-                self.outputs.push_back(Output::Finished(id, outcome));
-                continue;
-            }
-            self.begin_transaction(message);
-        }
-    }
-
-    fn begin_transaction(&mut self, message: Message) {
-        let id = message.id;
-        if std::mem::take(&mut self.reset_needed) {
-            self.backlog.push_back((Command::Rset, Due::Rset));
-        }
-        let parameters = MailParameters {
-            size: self.capabilities.size.map(|_| message.octets),
-            eight_bit: message.eight_bit && self.capabilities.eight_bit_mime,
-            smtputf8: message.needs_smtputf8(),
-        };
-        self.backlog.push_back((
-            Command::Mail(message.reverse_path.clone(), parameters),
-            Due::Mail(id),
-        ));
-        for (index, recipient) in message.recipients.iter().enumerate() {
-            self.backlog
-                .push_back((Command::Rcpt(recipient.clone()), Due::Recipient(id, index)));
-        }
-        let login_may_help = !self.logged_in && !self.capabilities.auth.is_empty();
-        let mut transaction =
-            Transaction::new(message, self.plan.refused_recipients, login_may_help);
-        if self.capabilities.pipelining {
-            transaction.data_said();
-            self.backlog.push_back((Command::Data, Due::Data(id)));
-        }
-        self.transactions.push_back(transaction);
-    }
-
-    /// Whether this server can be told of the message at all.
-    fn expressible(&self, message: &Message) -> Result<(), Failure> {
-        let refuse = |text: String| Err(Failure::new(FailureKind::Content, Phase::Mail, text));
-        if message.needs_smtputf8() && !self.capabilities.smtputf8 {
-            return refuse(
-                "the server does not take addresses that are not ASCII (no SMTPUTF8)".into(),
-            );
-        }
-        match self.capabilities.size {
-            Some(SizeLimit::Octets(limit)) if message.octets > limit => refuse(format!(
-                "the message has {} octets, the server takes at most {limit}",
-                message.octets
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// Send what the window has room for, in one flight.
-    fn send_backlog(&mut self) {
-        let (commands, octets) = match self.capabilities.pipelining {
-            true => (MAX_COMMANDS_IN_FLIGHT, MAX_COMMAND_OCTETS_IN_FLIGHT),
-            false => (1, usize::MAX),
-        };
-        let mut flight = Vec::new();
-        while self.due.len() < commands && self.octets_in_flight < octets {
-            let Some((command, due)) = self.backlog.pop_front() else {
-                break;
-            };
-            let length = command.trace_line().len() + 2;
-            self.octets_in_flight += length;
-            self.due.push_back((due, length));
-            flight.push(command);
-        }
-        if !flight.is_empty() {
-            self.outputs.push_back(Output::Send(flight));
-        }
-    }
-
-    fn finish(&mut self, id: MessageId, verdict: Verdict) {
-        if let Some(index) = self.transactions.iter().position(|t| t.message.id == id) {
-            let transaction = self
-                .transactions
-                .remove(index)
-                .expect("the index was just found");
-            let (id, outcome) = transaction.outcome(verdict);
-            self.outputs.push_back(Output::Finished(id, outcome));
-        }
-    }
-
-    fn text_sent(&self, id: MessageId) -> bool {
-        self.transactions
-            .iter()
-            .any(|t| t.message.id == id && t.text_sent)
-    }
-
     /// The connection is over: every message not finished gets its verdict.
     fn end(&mut self, failure: Failure) {
         for transaction in std::mem::take(&mut self.transactions) {
@@ -689,7 +492,7 @@ impl Dialogue {
                     phase: Phase::Final,
                     ..failure.clone()
                 }),
-                false => Verdict::Failed(failure.clone()),
+                false => transaction.verdict_at_end(&failure),
             };
             let (id, outcome) = transaction.outcome(verdict);
             self.outputs.push_back(Output::Finished(id, outcome));

@@ -22,6 +22,8 @@ pub enum FailureKind {
     Connect,
     /// The message, an address or a setting cannot be said in SMTP.
     Content,
+    /// The outbox on the disk did not allow it.
+    Disk,
     /// It would have gone over an unprotected connection.
     Insecure,
     /// The server broke the protocol.

@@ -306,6 +306,7 @@ mod tests {
 
     type Expected<'a> = &'a [(u16, &'a [&'a str])];
     type Outcome = Result<Vec<(u16, Vec<String>)>, ReplyError>;
+    /// Code and lines of each reply expected.
 
     fn drain(
         reader: &mut ReplyReader,

@@ -7,12 +7,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::super::command::Command;
+use super::super::command::{Command, Line};
 use super::super::failure::{Failure, FailureKind, Phase};
 use super::super::reply::{EnhancedStatus, Reply, ReplyClass};
 use super::super::sasl::{self, Binding, ChannelBinding, Credentials, Exchange, Mechanism};
 use super::super::visible::visible;
 use super::{Dialogue, Output, Question, State};
+
+/// Longest AUTH line with its CRLF, in octets: the limit of a command line
+/// stays (RFC 4954 §4, RFC 5321 §4.5.3.1.4), and Postfix holds clients to it.
+const MAX_AUTH_LINE: usize = 512;
 
 /// What mechanisms must know that the dialogue cannot.
 #[derive(Clone, Debug)]
@@ -52,8 +56,9 @@ pub(super) struct Login {
     exchange: Exchange,
     /// Mechanisms still to try, best first.
     rest: VecDeque<Mechanism>,
-    /// AUTH commands after which the server blamed the password.
-    password_refusals: usize,
+    /// The reply that blamed the password, where CRAM-MD5 got another mechanism
+    /// a chance.
+    password_refusal: Option<Reply>,
     /// Why we gave the exchange up, once we did.
     cancelled: Option<String>,
 }
@@ -112,6 +117,38 @@ impl Dialogue {
         }
     }
 
+    /// Say a line of a login from outside, after RSET where that is due.
+    pub(super) fn on_say(&mut self, line: Line) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Transacting if self.transactions.is_empty() => {
+                if std::mem::take(&mut self.reset_needed) {
+                    self.send(Command::Rset);
+                    self.state = State::ExpectResetBeforeLine(line);
+                } else {
+                    self.send(Command::Line(line));
+                    self.state = State::ExpectHeardReply(Box::new(State::Transacting));
+                }
+            }
+            state @ State::AwaitCredentials(_) => {
+                self.send(Command::Line(line));
+                self.state = State::ExpectHeardReply(Box::new(state));
+            }
+            other => self.state = other,
+        }
+    }
+
+    /// A login from outside succeeded.
+    pub(super) fn on_logged_in(&mut self) {
+        match self.state {
+            State::AwaitCredentials(_) => {
+                self.logged_in = true;
+                self.open_for_messages();
+            }
+            State::Transacting => self.logged_in = true,
+            _ => {}
+        }
+    }
+
     pub(super) fn start_login(&mut self, login: LoginAnswer) {
         let offered: VecDeque<Mechanism> = login
             .mechanisms
@@ -144,7 +181,7 @@ impl Dialogue {
             self.state = State::AwaitClearLogin(login);
             return;
         }
-        self.try_mechanism(login, permitted, 0);
+        self.try_mechanism(login, permitted, None);
     }
 
     pub(super) fn on_clear_login(&mut self, allowed: bool) {
@@ -166,10 +203,13 @@ impl Dialogue {
         &mut self,
         answer: LoginAnswer,
         mut rest: VecDeque<Mechanism>,
-        password_refusals: usize,
+        password_refusal: Option<Reply>,
     ) {
         let Some(mechanism) = rest.pop_front() else {
-            return self.login_failed("the server takes none of the mechanisms it offers");
+            return match password_refusal {
+                Some(reply) => self.ask_for_credentials(CredentialsReason::Refused(reply)),
+                None => self.login_failed("the server takes none of the mechanisms it offers"),
+            };
         };
         let binding = Binding {
             nonce: &self.plan.sasl.nonce,
@@ -178,16 +218,23 @@ impl Dialogue {
             port: self.plan.sasl.port,
         };
         match mechanism.start(&answer.credentials, &binding) {
+            // What one mechanism cannot say, another one may.
+            Err(_) if !rest.is_empty() => self.try_mechanism(answer, rest, password_refusal),
             Err(error) => self.login_failed(&error.to_string()),
             Ok(mut exchange) => {
-                let initial = exchange.initial_response();
+                let room = MAX_AUTH_LINE - "AUTH  \r\n".len() - mechanism.keyword().len();
+                let initial = match exchange.initial_response_fits(room) {
+                    true => exchange.initial_response(),
+                    // The server asks for it (RFC 4954 §4).
+                    false => None,
+                };
                 self.send(Command::Auth(mechanism.keyword(), initial));
                 self.state = State::ExpectAuthReply(Box::new(Login {
                     answer,
                     mechanism,
                     exchange,
                     rest,
-                    password_refusals,
+                    password_refusal,
                     cancelled: None,
                 }));
             }
@@ -229,16 +276,17 @@ impl Dialogue {
         if reply.class() != ReplyClass::Permanent {
             return self.end(Failure::from_reply(Phase::Auth, &reply));
         }
-        let wrong_password = !blames_mechanism(&reply);
-        login.password_refusals += usize::from(wrong_password);
-        let cram_md5_alone = login.mechanism == Mechanism::CramMd5
-            && reply.code() == 535
-            && self.protected
-            && login.password_refusals == 1;
-        if !login.rest.is_empty() && (!wrong_password || cram_md5_alone) {
-            return self.try_mechanism(login.answer, login.rest, login.password_refusals);
+        if !blames_mechanism(&reply) {
+            let cram_md5_alone = login.mechanism == Mechanism::CramMd5
+                && reply.code() == 535
+                && self.protected
+                && login.password_refusal.is_none();
+            if !cram_md5_alone {
+                return self.ask_for_credentials(CredentialsReason::Refused(reply));
+            }
+            login.password_refusal = Some(reply);
         }
-        self.ask_for_credentials(CredentialsReason::Refused(reply));
+        self.try_mechanism(login.answer, login.rest, login.password_refusal);
     }
 
     fn login_failed(&mut self, text: &str) {

@@ -241,6 +241,15 @@ impl Transaction {
         }
     }
 
+    /// What became of the message when the connection ends, for this reason,
+    /// before its text was out: a refusal that came before stands.
+    pub fn verdict_at_end(&self, reason: &Failure) -> Verdict {
+        match &self.decision {
+            Decision::Abandon(verdict) => verdict.clone(),
+            _ => Verdict::Failed(reason.clone()),
+        }
+    }
+
     /// The end, with what is known of every recipient.
     pub fn outcome(self, verdict: Verdict) -> (MessageId, Outcome) {
         (

@@ -224,11 +224,19 @@ impl Exchange {
     /// What may go on the AUTH line, not yet in base64; `None` where the
     /// server speaks first (CRAM-MD5, LOGIN), and when it was taken already.
     ///
-    /// Where the line would become too long, do not call it: the empty
+    /// Where the line would become too long
+    /// ([`Exchange::initial_response_fits`]), do not call it: the empty
     /// challenge that follows draws the same bytes from
     /// [`Exchange::respond`] (RFC 4954 §4).
     pub fn initial_response(&mut self) -> Option<Secret> {
         self.initial_response.take()
+    }
+
+    /// Whether the initial response, if there is one, has at most that many
+    /// octets in base64.
+    pub fn initial_response_fits(&self, octets: usize) -> bool {
+        let response = self.initial_response.as_ref();
+        response.is_none_or(|response| encode_initial(response).len() <= octets)
     }
 
     /// The answer to a challenge, both not in base64.

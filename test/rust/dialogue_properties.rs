@@ -1,0 +1,514 @@
+//! What the dialogue keeps whatever a server, a user and the network do:
+//! random replies and inputs, most of them sensible, some at the wrong moment.
+
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use smtpmail_core::smtp::address::{EhloName, Mailbox, ReversePath};
+use smtpmail_core::smtp::command::Command;
+use smtpmail_core::smtp::dialogue::{
+    Dialogue, Input, LoginAnswer, MAX_COMMAND_OCTETS_IN_FLIGHT, MAX_COMMANDS_IN_FLIGHT, Message,
+    MessageId, Output, Plan, Question, RefusedRecipients, SaslContext, Security, Verdict,
+};
+use smtpmail_core::smtp::failure::{Failure, FailureKind};
+use smtpmail_core::smtp::reply::{Reply, ReplyClass};
+use smtpmail_core::smtp::sasl::{Credentials, Mechanism};
+use smtpmail_core::smtp::secret::Secret;
+
+const PASSWORD: &str = "tanstaaftanstaaf";
+
+/// Cases: each takes well under a millisecond.
+const CASES: u32 = 4000;
+
+/// Codes that come when it is not the right one that comes.
+const CODES: [u16; 22] = [
+    220, 221, 235, 250, 251, 334, 354, 421, 450, 451, 452, 454, 500, 503, 504, 530, 535, 538, 550,
+    552, 554, 559,
+];
+
+const EXTENSIONS: [&str; 9] = [
+    "PIPELINING",
+    "STARTTLS",
+    "AUTH CRAM-MD5 PLAIN LOGIN",
+    "AUTH PLAIN",
+    "SIZE 500",
+    "8BITMIME",
+    "SMTPUTF8",
+    "VERB",
+    "XUSR",
+];
+
+fn login(required: bool) -> LoginAnswer {
+    LoginAnswer {
+        credentials: Arc::new(Credentials {
+            user: "tim".into(),
+            secret: Secret::from(PASSWORD),
+            authzid: None,
+        }),
+        mechanisms: vec![Mechanism::CramMd5, Mechanism::Plain, Mechanism::Login],
+        required,
+    }
+}
+
+fn mailbox(text: &str) -> Mailbox {
+    Mailbox::parse(text).expect("a mailbox")
+}
+
+/// A message whose addresses tell its number.
+fn message(id: MessageId, recipients: usize, octets: u64) -> Message {
+    Message {
+        id,
+        reverse_path: ReversePath::Mailbox(mailbox(&format!("m{id}@example.org"))),
+        recipients: (0..recipients)
+            .map(|index| mailbox(&format!("m{id}r{index}@example.net")))
+            .collect(),
+        octets,
+        eight_bit: false,
+    }
+}
+
+fn plan(seed: u16) -> Plan {
+    let bit = |n: u16| seed >> n & 1 == 1;
+    Plan {
+        ehlo_name: EhloName::parse("client.example.org").expect("a name"),
+        security: match seed & 3 {
+            0 => Security::Implicit,
+            1 => Security::Never,
+            2 => Security::Opportunistic,
+            _ => Security::Required,
+        },
+        clear_login_allowed: bit(2),
+        login_required: bit(3) && bit(4),
+        login: bit(5).then(|| login(bit(6))),
+        sasl: SaslContext {
+            nonce: "rOprNGfwEbeRWgbNEkqOFmSr".into(),
+            host: "mx.example.org".into(),
+            port: 587,
+        },
+        verb: bit(7),
+        refused_recipients: match seed >> 8 & 3 {
+            0 => RefusedRecipients::Abort,
+            1 => RefusedRecipients::Ask,
+            _ => RefusedRecipients::SendRest,
+        },
+    }
+}
+
+/// What a reply is due to, as seen on the wire.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Due {
+    Greeting,
+    Ehlo,
+    Auth,
+    Mail(MessageId),
+    Recipient(MessageId),
+    Data(MessageId),
+    Final(MessageId),
+    StartTls,
+    Other,
+}
+
+#[derive(Default, Debug)]
+struct Seen {
+    recipients: usize,
+    recipient_replies: usize,
+    accepted: usize,
+    /// Replies that count as refusals for the policy.
+    refused: usize,
+    invited: bool,
+    text_sent: bool,
+    finished: usize,
+}
+
+/// The observer: believes only inputs and outputs.
+struct Observer {
+    policy: RefusedRecipients,
+    dialogue: Dialogue,
+    due: VecDeque<Due>,
+    messages: HashMap<MessageId, Seen>,
+    current: MessageId,
+    text: Option<MessageId>,
+    question: Option<Question>,
+    tls_wanted: bool,
+    protected: bool,
+    clear_allowed: bool,
+    send_rest: bool,
+    pipelining: bool,
+    done: bool,
+    quit: bool,
+    accepted: usize,
+    texts: usize,
+    next_id: MessageId,
+}
+
+impl Observer {
+    fn new(plan: Plan) -> Self {
+        Self {
+            policy: plan.refused_recipients,
+            protected: plan.security == Security::Implicit,
+            clear_allowed: plan.clear_login_allowed,
+            dialogue: Dialogue::new(plan),
+            due: [Due::Greeting].into(),
+            messages: HashMap::new(),
+            current: 0,
+            text: None,
+            question: None,
+            tls_wanted: false,
+            send_rest: false,
+            pipelining: false,
+            done: false,
+            quit: false,
+            accepted: 0,
+            texts: 0,
+            next_id: 0,
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.dialogue.handle(input);
+        // None of these may panic at any moment.
+        let _ = (self.dialogue.phase(), self.dialogue.is_waiting());
+        while let Some(output) = self.dialogue.next_output() {
+            assert!(!self.done, "after the end: {output:?}");
+            self.observe(output);
+        }
+    }
+
+    fn observe(&mut self, output: Output) {
+        match output {
+            Output::Send(commands) => commands.iter().for_each(|command| self.sent(command)),
+            Output::StartTls => self.tls_wanted = true,
+            Output::SendText(id) => {
+                let seen = &self.messages[&id];
+                assert!(seen.invited, "text without 354: {seen:?}");
+                assert!(seen.accepted > 0, "text for nobody: {seen:?}");
+                assert_eq!(seen.recipient_replies, seen.recipients, "{seen:?}");
+                assert!(
+                    seen.refused == 0
+                        || self.policy == RefusedRecipients::SendRest
+                        || self.policy == RefusedRecipients::Ask && self.send_rest,
+                    "text against the policy: {seen:?}"
+                );
+                assert!(self.text.is_none(), "one text at a time");
+                self.text = Some(id);
+                self.texts += 1;
+                self.due.push_back(Due::Final(id));
+            }
+            Output::Ask(question) => {
+                if matches!(question, Question::RefusedRecipients(..)) {
+                    self.send_rest = false;
+                }
+                self.question = Some(question);
+            }
+            Output::Ready => {}
+            Output::Finished(id, outcome) => {
+                let seen = self.messages.get_mut(&id).expect("a message that was fed");
+                seen.finished += 1;
+                assert_eq!(outcome.recipients.len(), seen.recipients);
+                match outcome.verdict {
+                    Verdict::Accepted(reply) => {
+                        assert!(seen.text_sent && reply.class() == ReplyClass::Completed);
+                        self.accepted += 1;
+                    }
+                    Verdict::Unknown(_) => assert!(seen.text_sent),
+                    Verdict::Failed(_) | Verdict::LoginDemanded(_) => {}
+                }
+            }
+            Output::Done(failure) => {
+                assert_eq!(failure.is_none(), self.quit);
+                self.done = true;
+            }
+        }
+    }
+
+    fn sent(&mut self, command: &Command) {
+        let line = command.trace_line();
+        for secret in [
+            PASSWORD.to_owned(),
+            STANDARD.encode(PASSWORD),
+            STANDARD.encode(format!("\0tim\0{PASSWORD}")),
+        ] {
+            assert!(!line.contains(&secret), "traced: {line}");
+        }
+        assert!(!self.quit, "after QUIT: {line}");
+        assert!(
+            !self.tls_wanted,
+            "in clear, in the middle of STARTTLS: {line}"
+        );
+        assert!(self.text.is_none(), "in the middle of a text: {line}");
+        let may_show = self.protected || self.clear_allowed;
+        let due = match command {
+            Command::Ehlo(_) | Command::Helo(_) => Due::Ehlo,
+            Command::StartTls => Due::StartTls,
+            Command::Auth(mechanism, _) => {
+                assert!(may_show || *mechanism == "CRAM-MD5", "a password in clear");
+                Due::Auth
+            }
+            Command::AuthResponse(_) | Command::AuthCancel => Due::Auth,
+            Command::Mail(path, _) => {
+                let id = path.as_str()[1..].split('@').next().expect("a local part");
+                self.current = id.parse().expect("a number");
+                Due::Mail(self.current)
+            }
+            Command::Rcpt(mailbox) => {
+                assert!(mailbox.as_str().starts_with(&format!("m{}r", self.current)));
+                Due::Recipient(self.current)
+            }
+            Command::Data => Due::Data(self.current),
+            Command::Quit => {
+                self.quit = true;
+                return;
+            }
+            Command::Rset | Command::Old(_) => Due::Other,
+        };
+        self.due.push_back(due);
+        let room = match self.pipelining {
+            true => MAX_COMMANDS_IN_FLIGHT,
+            false => 1,
+        };
+        assert!(
+            self.due.len() <= room,
+            "{} commands in flight",
+            self.due.len()
+        );
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        let class = reply.class();
+        match self.due.pop_front() {
+            Some(Due::Recipient(id)) => {
+                let seen = self.messages.get_mut(&id).expect("a message that was fed");
+                seen.recipient_replies += 1;
+                let postponed = seen.accepted > 0 && matches!(reply.code(), 452 | 552);
+                seen.accepted += usize::from(class == ReplyClass::Completed);
+                seen.refused += usize::from(class != ReplyClass::Completed && !postponed);
+            }
+            Some(Due::Data(id)) if class == ReplyClass::Intermediate => {
+                self.messages
+                    .get_mut(&id)
+                    .expect("a message that was fed")
+                    .invited = true;
+            }
+            Some(Due::Ehlo) => {
+                self.pipelining = class == ReplyClass::Completed
+                    && reply.lines().skip(1).any(|line| line == b"PIPELINING");
+            }
+            _ => {}
+        }
+        self.handle(Input::Reply(reply));
+    }
+
+    fn feed_message(&mut self, recipients: usize, octets: u64) {
+        let id = self.next_id;
+        self.next_id += 1;
+        if !self.done {
+            self.messages.insert(
+                id,
+                Seen {
+                    recipients,
+                    ..Seen::default()
+                },
+            );
+        }
+        self.handle(Input::NextMessage(message(id, recipients, octets)));
+    }
+
+    fn tls_ready(&mut self) {
+        self.protected |= std::mem::take(&mut self.tls_wanted);
+        self.handle(Input::TlsReady);
+    }
+
+    fn text_sent(&mut self) {
+        if let Some(id) = self.text.take() {
+            self.messages
+                .get_mut(&id)
+                .expect("a message that was fed")
+                .text_sent = true;
+        }
+        self.handle(Input::TextSent);
+    }
+
+    fn clear_login(&mut self, yes: bool) {
+        self.clear_allowed |= yes && matches!(self.question, Some(Question::ClearLogin));
+        self.handle(Input::ClearLogin(yes));
+    }
+
+    fn send_rest(&mut self, yes: bool) {
+        self.send_rest |= yes;
+        self.handle(Input::SendRest(yes));
+    }
+
+    fn close(&mut self) {
+        let failure = Failure::new(FailureKind::Closed, self.dialogue.phase(), "gone");
+        self.handle(Input::Closed(failure));
+    }
+
+    /// The reply that a well-meaning server would send.
+    fn good_reply(&self, extensions: u16) -> Reply {
+        let code = match self.due.front() {
+            Some(Due::Greeting | Due::StartTls) => 220,
+            Some(Due::Auth) => 235,
+            Some(Due::Data(_)) => 354,
+            _ => 250,
+        };
+        let mut lines = vec![b"ok".to_vec()];
+        if self.due.front() == Some(&Due::Ehlo) {
+            let offered = EXTENSIONS.iter().enumerate();
+            lines.extend(
+                offered
+                    .filter(|(bit, _)| extensions >> bit & 1 == 1)
+                    .map(|(_, keyword)| keyword.as_bytes().to_vec()),
+            );
+        }
+        Reply::new(code, lines)
+    }
+
+    /// One step, mostly a sensible one.
+    fn step(&mut self, choice: u16, extensions: u16) {
+        let (sensible, which) = (choice & 15 > 1, usize::from(choice >> 4));
+        let bad = Reply::new(CODES[which % CODES.len()], vec![b"PDFAbXg+".to_vec()]);
+        if sensible && self.tls_wanted {
+            self.tls_ready();
+        } else if sensible && self.question.is_some() {
+            let yes = which % 4 > 0;
+            match self.question.take() {
+                Some(Question::Credentials { .. }) => {
+                    self.handle(Input::Login(yes.then(|| login(which & 8 > 0))));
+                }
+                Some(Question::ClearLogin) => {
+                    self.question = Some(Question::ClearLogin);
+                    self.clear_login(yes);
+                    self.question.take_if(|q| matches!(q, Question::ClearLogin));
+                }
+                _ => self.send_rest(yes),
+            }
+        } else if sensible && self.text.is_some() {
+            self.text_sent();
+        } else if sensible && !self.due.is_empty() && which % 8 > 0 {
+            self.reply(self.good_reply(extensions));
+        } else {
+            match which % 11 {
+                0..3 => self.feed_message(which / 11 % 4, 100 + (which as u64 * 7) % 450),
+                3..7 => self.reply(bad),
+                7 => match which / 11 % 4 {
+                    0 => self.handle(Input::NoMoreMessages),
+                    1 => self.handle(Input::Login(None)),
+                    2 => self.handle(Input::Login(Some(login(false)))),
+                    _ => self.close(),
+                },
+                8 => self.send_rest(which & 16 > 0),
+                9 if self.tls_wanted || which & 16 > 0 => self.tls_ready(),
+                9 => self.clear_login(which & 32 > 0),
+                _ => self.text_sent(),
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_happens() {
+    let (texts, accepted, logins, dones) = (Cell::new(0), Cell::new(0), Cell::new(0), Cell::new(0));
+    let mut runner = TestRunner::new(Config {
+        cases: CASES,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let strategy = (any::<u16>(), any::<u16>(), vec(any::<u16>(), 0..120));
+    runner
+        .run(&strategy, |(seed, extensions, choices)| {
+            let mut observer = Observer::new(plan(seed));
+            for choice in choices {
+                observer.step(choice, extensions);
+            }
+            dones.set(dones.get() + usize::from(observer.quit));
+            logins.set(logins.get() + usize::from(observer.dialogue.is_logged_in()));
+            observer.close();
+            prop_assert!(observer.done);
+            for (id, seen) in &observer.messages {
+                prop_assert_eq!(seen.finished, 1, "message {}: {:?}", id, seen);
+            }
+            observer.feed_message(1, 100);
+            observer.reply(Reply::new(250, vec![]));
+            texts.set(texts.get() + observer.texts);
+            accepted.set(accepted.get() + observer.accepted);
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    // A walk that never gets anywhere would prove nothing.
+    for (what, count) in [
+        ("texts", &texts),
+        ("acceptances", &accepted),
+        ("logins", &logins),
+        ("ends by QUIT", &dones),
+    ] {
+        assert!(count.get() > 100, "only {} {what}", count.get());
+    }
+}
+
+/// A connection that is ready and offers PIPELINING.
+fn pipelining() -> Observer {
+    let mut plan = plan(1);
+    plan.refused_recipients = RefusedRecipients::SendRest;
+    let mut observer = Observer::new(plan);
+    for _ in 0..2 {
+        observer.reply(observer.good_reply(1));
+    }
+    observer
+}
+
+#[test]
+fn the_window_is_bounded_in_commands() {
+    let mut observer = pipelining();
+    observer.feed_message(3000, 100);
+    assert_eq!(observer.due.len(), MAX_COMMANDS_IN_FLIGHT);
+    // Every reply makes room for one command more, until all are out.
+    for replies in 1..=3002 {
+        observer.reply(observer.good_reply(1));
+        let unsent = 3002_usize.saturating_sub(MAX_COMMANDS_IN_FLIGHT + replies);
+        if replies < 3002 {
+            assert_eq!(observer.due.len(), 3002 - replies - unsent, "{replies}");
+        }
+    }
+    assert_eq!(observer.text, Some(0));
+}
+
+#[test]
+fn the_window_is_bounded_in_octets() {
+    let mut observer = pipelining();
+    let local = "u".repeat(60);
+    let domain = ["d"; 3].map(|d| d.repeat(60)).join(".");
+    let recipients: Vec<Mailbox> = (0..900)
+        .map(|n| mailbox(&format!("m0r{n}{}@{domain}.org", &local[..50])))
+        .collect();
+    let lines: Vec<usize> = recipients.iter().map(|r| r.as_str().len() + 12).collect();
+    assert!(lines.iter().sum::<usize>() > 2 * MAX_COMMAND_OCTETS_IN_FLIGHT);
+    let mut long = message(0, 1, 100);
+    long.recipients = recipients;
+    observer.messages.insert(
+        0,
+        Seen {
+            recipients: 900,
+            ..Seen::default()
+        },
+    );
+    observer.handle(Input::NextMessage(long));
+    let sent: usize = lines[..observer.due.len() - 1].iter().sum();
+    assert!(
+        sent <= MAX_COMMAND_OCTETS_IN_FLIGHT,
+        "{sent} octets in flight"
+    );
+    assert!(
+        sent > MAX_COMMAND_OCTETS_IN_FLIGHT - 1024,
+        "{sent} octets in flight"
+    );
+    for _ in 0..902 {
+        observer.reply(observer.good_reply(1));
+    }
+    assert_eq!(observer.text, Some(0));
+}
