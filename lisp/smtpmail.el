@@ -109,18 +109,16 @@ Return nil if the server took the message, else the reason, a string.
 ASK-FOR-PASSWORD non-nil asks for credentials at once.  The server and
 all else that is not given is what the variables say at the time of the
 call."
-  (unless smtpmail-smtp-server
+  (unless (smtpmail-services-given smtpmail-smtp-server)
     (smtpmail-query-smtp-server))
-  (let* ((host (or smtpmail-smtp-server
+  (let* ((host (or (smtpmail-services-given smtpmail-smtp-server)
                    (error "`smtpmail-smtp-server' not defined")))
          (request (smtpmail--request host recipient smtpmail-text-buffer))
          (port (plist-get request :port))
          (report (smtpmail-session-run
                   request smtpmail-smtp-service
                   (or ask-for-password
-                      (and smtpmail-servers-requiring-authorization
-                           (string-match-p
-                            smtpmail-servers-requiring-authorization host))))))
+                      (smtpmail--login-demanded-p host)))))
     (when (plist-get request :entry)
       (setf (nth 2 smtpmail-outbox--entry) report))
     (or (smtpmail-report-error report host port)
@@ -143,6 +141,8 @@ HOST is the server's name; everything else is what the variables say."
              (append (list :entry (car smtpmail-outbox--entry))
                      (smtpmail-outbox--place))
            (smtpmail--text buffer smtpmail-code-conv-from))
+       :login-required ,(or (smtpmail--login-demanded-p host)
+                            (smtpmail-auth-entry-p host smtpmail-smtp-service))
        :clear-login ,(or (eq security 'never) (smtpmail--this-machine-p host))
        :verb ,smtpmail-debug-verb
        :refused-recipients ,(if (and (eq smtpmail-on-refused-recipients 'ask)
@@ -158,11 +158,18 @@ HOST is the server's name; everything else is what the variables say."
        :timeout ,smtpmail-timeout
        :traced-octets ,(if smtpmail-debug-info 4096 0))))
 
+(defun smtpmail--login-demanded-p (host)
+  "Return non-nil if `smtpmail-servers-requiring-authorization' matches HOST."
+  (and smtpmail-servers-requiring-authorization
+       (string-match-p smtpmail-servers-requiring-authorization host)))
+
 (defun smtpmail--port ()
   "Return `smtpmail-smtp-service' as an integer."
-  (or (smtpmail-services-port smtpmail-smtp-service)
+  (let ((port (smtpmail-services-port smtpmail-smtp-service)))
+    (if (and (integerp port) (< 0 port 65536))
+        port
       (error "`smtpmail-smtp-service' is neither a port nor a known service: %S"
-             smtpmail-smtp-service)))
+             smtpmail-smtp-service))))
 
 (defun smtpmail--security (host)
   "Return how the connection to HOST is protected, for the engine."
