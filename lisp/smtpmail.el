@@ -51,8 +51,10 @@
 (declare-function smtpmail-module--content-path "ext:exports.rs" (content))
 (declare-function message-narrow-to-headers "message" ())
 
-;; In the autoloads file: if the built-in was loaded before, ours goes over it.
-;; The directory of that file is the first in `load-path' there.
+;; In the autoloads file: its directory goes to the front of `load-path', even
+;; if it was somewhere behind, and if the built-in was loaded before, ours goes
+;; over it.
+;;;###autoload (when load-file-name (let ((here (directory-file-name (file-name-directory load-file-name)))) (setq load-path (cons here (delete here load-path)))))
 ;;;###autoload
 (when (and (featurep 'smtpmail) (not (featurep 'smtpmail-options)))
   (load "smtpmail" nil t))
