@@ -315,6 +315,37 @@ the Lisp files of 0\\.[0-9.]+\\.  " (plist-get result :stderr)))
                        "To build smtpmail’s engine, install Rust 1.89 or newer \
 (this one is 1.63.0)\n"))))))
 
+;;;; Installation
+
+(ert-deftest smtpmail-loading-tests-install ()
+  "What `make install' puts below DESTDIR sends, from a clean home."
+  (smtpmail-test-with-directory root
+    (smtpmail-test-with-server (server)
+      (with-temp-buffer
+        (unless (eql 0 (call-process "make" nil t nil "-C"
+                                     (expand-file-name ".." smtpmail-test-lisp)
+                                     "install" "PREFIX=/usr"
+                                     (concat "DESTDIR=" (directory-file-name root))))
+          (ert-fail (buffer-string)))
+        ;; What it says is to be put into init files is what is tried.
+        (goto-char (point-min))
+        (should (re-search-forward "(load \"\\(/usr/share/emacs/site-lisp/smtpmail\\)/smtpmail-autoloads\" nil t)"
+                                   nil t))
+        (let* ((lisp (concat (directory-file-name root) (match-string 1) "/"))
+               (result (smtpmail-test-run
+                        `((load ,(concat lisp "smtpmail-autoloads") nil t)
+                          (setq send-mail-function 'smtpmail-send-it)
+                          ,@(smtpmail-loading-tests--send-forms server)
+                          (prin1 (list (symbol-file 'smtpmail-send-it 'defun)
+                                       (smtpmail-module-file))))
+                        :lisp nil)))
+          (should (equal (smtpmail-loading-tests--value result)
+                         (list (concat lisp "smtpmail.elc")
+                               (concat lisp "smtpmail-core.so"))))
+          (should (smtpmail-test-message server))
+          ;; Nothing half-written, no build directory of ours.
+          (should-not (directory-files lisp nil "\\.new\\'")))))))
+
 (provide 'smtpmail-loading-tests)
 
 ;;; smtpmail-loading-tests.el ends here

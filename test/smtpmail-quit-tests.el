@@ -308,6 +308,50 @@ Each step ends one session, in their order."
                              (smtpmail-test-messages server))
                      recipients)))))
 
+;;;; The first send builds the module
+
+(ert-deftest smtpmail-quit-tests-build ()
+  "A missing module is built, after a question, by the first send, which goes."
+  (dolist (answer '("y" "n"))
+    (smtpmail-test-with-directory root
+      (let ((lisp (expand-file-name "lisp/" root))
+            (bin (expand-file-name "bin/" root))
+            (built (expand-file-name "smtpmail-core.so" smtpmail-test-lisp)))
+        (mapc (lambda (name) (make-directory (expand-file-name name root)))
+              '("lisp" "bin" "src"))
+        (write-region "" nil (expand-file-name "Cargo.toml" root) nil 'quiet)
+        (dolist (file (directory-files smtpmail-test-lisp t "\\.elc?\\'"))
+          (copy-file file lisp))
+        ;; The real one takes minutes; this one has the real module at hand.
+        (write-region (format "#!/bin/sh
+echo \"$*\" >arguments
+mkdir -p \"$CARGO_TARGET_DIR/release\"
+cp %s \"$CARGO_TARGET_DIR/release/libsmtpmail_core.so\"\n" built)
+                      nil (expand-file-name "cargo" bin) nil 'quiet)
+        (set-file-modes (expand-file-name "cargo" bin) #o755)
+        (smtpmail-test-with-server (server)
+          (let ((smtpmail-test-lisp lisp))
+            (smtpmail-quit-tests--with-terminal
+                (terminal server `(setq exec-path (cons ,bin exec-path)))
+              (smtpmail-quit-tests--keys terminal "F5")
+              (smtpmail-quit-tests--shows
+               terminal
+               "^Smtpmail.s engine is missing.  Build it, which takes a minute or two\\? (y or n)")
+              (smtpmail-quit-tests--keys terminal answer)
+              (let ((end (smtpmail-quit-tests--note terminal "end")))
+                (if (equal answer "y")
+                    (progn
+                      (should (equal end '(sent)))
+                      (should (equal (smtpmail-test-text
+                                      (expand-file-name "arguments" root))
+                                     "build --release --locked --lib\n"))
+                      (should (smtpmail-test-message server)))
+                  (should (eq (car end) 'error))
+                  (should (string-match-p
+                           "\\`Not sent: smtpmail.s engine .* is missing\\.  Build it with: make -C "
+                           (cadr end)))
+                  (should-not (smtpmail-test-messages server)))))))))))
+
 (provide 'smtpmail-quit-tests)
 
 ;;; smtpmail-quit-tests.el ends here
