@@ -18,8 +18,6 @@
 
 ;;; Commentary:
 
-;;; Commentary:
-
 ;; The engine reports values: a verdict, a failure with its kind, phase and
 ;; reply, and what became of every recipient.  Here they become sentences: what
 ;; failed, the server's own words, and what to do.  Words that init files and

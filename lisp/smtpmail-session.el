@@ -18,8 +18,6 @@
 
 ;;; Commentary:
 
-;;; Commentary:
-
 ;; A delivery runs on a thread of the engine.  Here Lisp waits for it, in a
 ;; loop that \`C-g' leaves at once: it takes the events, keeps the trace
 ;; buffer, tells the user what is being waited for, and answers questions.

@@ -16,8 +16,6 @@
 ;; You should have received a copy of the GNU General Public License
 ;; along with this program.  If not, see <https://www.gnu.org/licenses/>.
 
-;;; Commentary:
-
 ;; Author: The smtpmail contributors
 ;; Version: 0.1.0
 ;; Package-Requires: ((emacs "28.1"))

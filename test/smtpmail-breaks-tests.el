@@ -74,7 +74,7 @@
                    ("dot" . "the message")))
     (dolist (caps '("AUTH LOGIN" "AUTH LOGIN,PIPELINING"))
       (ert-info ((format "%s %s" step caps))
-        (smtpmail-test-with-server (_server smtpmail-breaks-tests--server
+        (smtpmail-test-with-server (server smtpmail-breaks-tests--server
                                             "--caps-tls" caps "--on"
                                             (concat step "=reply-close 554 5.7.1 Go"))
           (smtpmail-breaks-tests--with-login
@@ -84,7 +84,7 @@
 
 (ert-deftest smtpmail-breaks-tests-no-welcome ()
   "A server that does not want us at all is quoted."
-  (smtpmail-test-with-server (_server "--on" "greeting=reply-close 554 5.7.1 Go")
+  (smtpmail-test-with-server (server "--on" "greeting=reply-close 554 5.7.1 Go")
     (should (equal (smtpmail-test-send)
                    "Sending failed: Connection not allowed: 554 5.7.1 Go"))))
 
@@ -142,7 +142,7 @@ same: .*, while waiting for it to accept the message\\'"
                  '(("ehlo=garbage 5000" . "not an SMTP reply")
                    ("ehlo=flood" . "a reply without end")
                    ("ehlo=flood-line" . "a reply line of more than [0-9]+ octets")))
-    (smtpmail-test-with-server (_server "--on" rule)
+    (smtpmail-test-with-server (server "--on" rule)
       (let ((why (smtpmail-test-send)))
         (should (string-match-p
                  (concat "\\`Sending failed: localhost broke the protocol .*: " text)

@@ -44,13 +44,13 @@
 
 (ert-deftest smtpmail-clients-tests-trace-goes ()
   "After a mail that was sent, no trace is left."
-  (smtpmail-test-with-server (_server)
+  (smtpmail-test-with-server (server)
     (should-not (smtpmail-test-send))
     (should-not (smtpmail-clients-tests--trace))))
 
 (ert-deftest smtpmail-clients-tests-trace-stays-after-failure ()
   "After a failure the trace is there, with both directions."
-  (smtpmail-test-with-server (_server "--on" "mail#1=reply 550 5.7.1 Not you")
+  (smtpmail-test-with-server (server "--on" "mail#1=reply 550 5.7.1 Not you")
     (should (smtpmail-test-send))
     (let ((trace (smtpmail-clients-tests--trace)))
       (should (string-match-p " S: 220 mail.example.org" trace))
@@ -65,7 +65,7 @@
 
 (ert-deftest smtpmail-clients-tests-trace-of-several ()
   "The last five sessions are kept, and no more."
-  (smtpmail-test-with-server (_server "--on" "mail#1-=reply 550 5.7.1 Not you")
+  (smtpmail-test-with-server (server "--on" "mail#1-=reply 550 5.7.1 Not you")
     (dotimes (i 7)
       (let ((smtpmail-local-domain (format "n%d.example" i)))
         (should (smtpmail-test-send))))
@@ -82,7 +82,7 @@
   "`smtpmail-debug-info' keeps the trace and echoes the replies, without secrets."
   (dolist (mechanism '("CRAM-MD5" "PLAIN" "LOGIN"))
     (ert-info (mechanism)
-      (smtpmail-test-with-server (_server "--user" "alice"
+      (smtpmail-test-with-server (server "--user" "alice"
                                           "--password" smtpmail-test-canary
                                           "--caps-tls" (concat "AUTH " mechanism))
         (let* ((smtpmail-debug-info t)
@@ -102,7 +102,7 @@
 
 (ert-deftest smtpmail-clients-tests-show-trace ()
   "`smtpmail-show-trace' shows the trace that was kept."
-  (smtpmail-test-with-server (_server "--on" "mail=reply 550 5.7.1 Not you")
+  (smtpmail-test-with-server (server "--on" "mail=reply 550 5.7.1 Not you")
     (save-window-excursion
       (smtpmail-show-trace)
       (should-not (string-match-p "trace" (buffer-name))))

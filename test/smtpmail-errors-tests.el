@@ -110,7 +110,7 @@ It is for every port of localhost."
                    `(("127.0.0.1" ,(format "127.0.0.1:%d: connection refused" port))
                      ("localhost" ,(format "localhost:%d: 127.0.0.1:%d: connection refused"
                                            port port))))
-      (smtpmail-test-with-server (_server)
+      (smtpmail-test-with-server (server)
         (let ((smtpmail-smtp-server host)
               (smtpmail-smtp-service port))
           (should (string-prefix-p
@@ -119,7 +119,7 @@ It is for every port of localhost."
 
 (ert-deftest smtpmail-errors-tests-unknown-host ()
   "A host without address is named, and where to look."
-  (smtpmail-test-with-server (_server)
+  (smtpmail-test-with-server (server)
     (let ((smtpmail-smtp-server "no.such.host.invalid"))
       (should (string-match-p
                "\\`Sending failed: no\\.such\\.host\\.invalid: .*; check .smtpmail-smtp-server"

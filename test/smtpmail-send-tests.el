@@ -295,7 +295,7 @@
   (smtpmail-test-with-directory home
     (let* ((copy (expand-file-name "copy" home))
            (header (format "To: a@example.net\nFcc: %s\nSubject: Kept\n" copy)))
-      (smtpmail-test-with-server (_server "--on" "dot=reply 554 5.6.0 No")
+      (smtpmail-test-with-server (server "--on" "dot=reply 554 5.6.0 No")
         (should (smtpmail-test-send header))
         (should-not (file-exists-p copy)))
       (smtpmail-test-with-server (server)
@@ -382,7 +382,7 @@
 
 (ert-deftest smtpmail-send-tests-variables-print ()
   "After a send, all variables of smtpmail print and read back."
-  (smtpmail-test-with-server (_server smtpmail-send-tests--login)
+  (smtpmail-test-with-server (server smtpmail-send-tests--login)
     (let ((smtpmail-auth-credentials
            (smtpmail-send-tests--entry nil "alice" smtpmail-test-canary)))
       (should-not (smtpmail-test-send)))

@@ -32,13 +32,9 @@
 (require 'json)
 (require 'subr-x)
 (require 'sendmail)
+(require 'smtpmail)
 
 (require 'auth-source)
-(defvar smtpmail-smtp-server)
-(defvar smtpmail-smtp-service)
-(defvar smtpmail-retries)
-(defvar smtpmail-timeout)
-(defvar smtpmail-connect-timeout)
 
 (defconst smtpmail-test-patience 30
   "Seconds to wait for anything; a busy machine takes several for an Emacs.")
