@@ -53,6 +53,7 @@
   (host nil :documentation "The server, as the user named it.")
   (port nil :documentation "Its port, an integer.")
   (service nil :documentation "The port, as the user named it.")
+  (clear-login nil :documentation "Non-nil: a password may travel in clear.")
   (ask nil :documentation "Non-nil if credentials are to be asked for at once.")
   (delivery nil :documentation "The engine's object.")
   (process nil :documentation "The pipe process; its buffer is the trace.")
@@ -200,20 +201,25 @@
         (delivery (smtpmail-session-delivery session)))
     (pcase (plist-get question :kind)
       ('credentials
+       (when (plist-get question :protected)
+         (setf (smtpmail-session-clear-login session) t))
        (smtpmail-session--answer-login
         session id (smtpmail-session--find-login session question)
         (plist-get question :offered)))
       ('clear-login
        (smtpmail-module--answer
-        delivery id
-        (and (smtpmail-auth-can-prompt-p)
-             (yes-or-no-p
-              (format "The connection to %s is not encrypted, and your \
-password would travel in clear.  Send it? "
-                      (smtpmail-session-host session))))))
+        delivery id (smtpmail-session--clear-login-p session)))
       ('refused-recipients
        (smtpmail-module--answer
         delivery id (smtpmail-session--send-rest-p question))))))
+
+(defun smtpmail-session--clear-login-p (session)
+  "Ask whether the password of SESSION may travel in clear."
+  (and (smtpmail-auth-can-prompt-p)
+       (yes-or-no-p
+        (format "The connection to %s is not encrypted, and your \
+password would travel in clear.  Send it? "
+                (smtpmail-session-host session)))))
 
 (defun smtpmail-session--find-login (session question)
   "Return the login that QUESTION of SESSION asks for, or nil."
@@ -260,16 +266,12 @@ method for the first mechanism, that speaks."
 (defun smtpmail-session--log-in-by-method (session login mechanism secret)
   "Let the user's method for MECHANISM log SESSION in with LOGIN.
 SECRET is the password, a unibyte string in UTF-8."
-  (let* ((process (smtpmail-session-process session))
-         (password (decode-coding-string secret 'utf-8 t))
-         (failure
-          (catch 'done
-            (process-put process 'smtpmail-session session)
-            (with-current-buffer (process-buffer process)
-              (smtpmail-try-auth-method process mechanism
-                                        (smtpmail-auth-login-user login)
-                                        password))
-            nil)))
+  (let ((failure
+         (if (or (smtpmail-session-clear-login session)
+                 (smtpmail-session--clear-login-p session))
+             (smtpmail-session--call-method session login mechanism secret)
+           ;; What a method says, nobody knows before.
+           "The connection is not encrypted, and the password would travel in clear")))
     (if (not failure)
         (smtpmail-module--logged-in (smtpmail-session-delivery session)
                                     (smtpmail-session-question session))
@@ -279,6 +281,18 @@ SECRET is the password, a unibyte string in UTF-8."
             (list :verdict 'failed
                   :failure (list :kind 'authentication :phase 'auth
                                  :said t :text (format "%s" failure)))))))
+
+(defun smtpmail-session--call-method (session login mechanism secret)
+  "Call the method for MECHANISM with LOGIN and SECRET, for SESSION.
+Return nil, or what it threw: why it failed."
+  (let ((process (smtpmail-session-process session))
+        (password (decode-coding-string secret 'utf-8 t)))
+    (process-put process 'smtpmail-session session)
+    (catch 'done
+      (with-current-buffer (process-buffer process)
+        (smtpmail-try-auth-method process mechanism
+                                  (smtpmail-auth-login-user login) password))
+      nil)))
 
 (defun smtpmail-send-command (process command)
   "Send COMMAND, a string without its line end, over PROCESS.
@@ -385,7 +399,9 @@ sent.  The trace stays if the message was not sent."
   (let* ((host (plist-get request :host))
          (port (plist-get request :port))
          (session (smtpmail-session--make :host host :port port
-                                          :service service :ask ask))
+                                          :service service :ask ask
+                                          :clear-login
+                                          (plist-get request :clear-login)))
          ;; What follows a quit must not be quit; callers may be timers, which
          ;; inhibit quitting from the outset.
          (inhibit-quit t)
