@@ -24,7 +24,7 @@ use crate::smtp::secret::Secret;
 /// Octets of text made ready at once: large writes, and still a lively progress.
 const BLOCK: usize = 256 * 1024;
 
-/// Octets of the final dot, which [`Facts::stuffed_len`] leaves out.
+/// Octets of the final dot, which `Facts::stuffed_len` leaves out.
 const END_OF_TEXT: u64 = 3;
 
 /// Shortest time between two reports of progress.
