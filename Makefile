@@ -3,6 +3,7 @@
 
 EMACS ?= emacs
 CARGO ?= cargo
+MAKEINFO ?= makeinfo
 
 # Where `make install' puts the Lisp and the engine: a directory of the user,
 # or PREFIX/share/emacs/site-lisp/smtpmail below DESTDIR.
@@ -86,10 +87,23 @@ lint-lisp: lisp
 floors: ## check that files import from lower floors only
 	@python3 test/floors.py
 
+.PHONY: doc
+doc: doc/smtpmail.info doc/smtpmail.html ## make the manual, Info and HTML
+
+doc/smtpmail.info: doc/smtpmail.texi
+	$(MAKEINFO) --no-split -o $@ $<
+
+doc/smtpmail.html: doc/smtpmail.texi
+	$(MAKEINFO) --html --no-split -o $@ $<
+
+# The `dir' file beside the manual is what makes Emacs list it.
 .PHONY: install
-install: module lisp ## install into LISPDIR, or below PREFIX and DESTDIR
+install: module lisp doc ## install into LISPDIR, or below PREFIX and DESTDIR
 	@mkdir -p "$(DESTDIR)$(LISPDIR)"
-	@cp lisp/*.el lisp/*.elc "$(DESTDIR)$(LISPDIR)/"
+	@cp lisp/*.el lisp/*.elc doc/smtpmail.info "$(DESTDIR)$(LISPDIR)/"
+	@if command -v install-info >/dev/null; then \
+	  install-info "$(DESTDIR)$(LISPDIR)/smtpmail.info" "$(DESTDIR)$(LISPDIR)/dir"; \
+	fi
 	@cp $(ENGINE) "$(DESTDIR)$(LISPDIR)/$(notdir $(ENGINE)).new"
 	@mv "$(DESTDIR)$(LISPDIR)/$(notdir $(ENGINE)).new" "$(DESTDIR)$(LISPDIR)/$(notdir $(ENGINE))"
 	@echo 'Installed.  Put this into your init file:'
@@ -100,4 +114,5 @@ install: module lisp ## install into LISPDIR, or below PREFIX and DESTDIR
 clean: ## remove what was built (downloaded servers in build/ stay)
 	$(CARGO) clean -q
 	rm -f lisp/*.elc lisp/smtpmail-autoloads.el lisp/smtpmail-core.*
+	rm -f doc/*.info doc/*.html
 	rm -rf build/demo build/test

@@ -186,6 +186,11 @@ and PASSWORD are nil where the user is to be asked."
                     host (smtpmail-services-port-key port)
                     (or file "smtpmail-auth-credentials"))))))
 
+(defun smtpmail-auth-entry-p (host port)
+  "Return non-nil if `smtpmail-auth-credentials' names HOST and PORT.
+Such a server gets no mail without a login."
+  (and (smtpmail-auth--credentials-entry host port) t))
+
 (defun smtpmail-auth--from-credentials (host port)
   "Return the login for HOST and PORT of `smtpmail-auth-credentials', or nil.
 What the entry leaves out is asked for, once in a session."

@@ -16,7 +16,6 @@
 ;; along with this program.  If not, see <https://www.gnu.org/licenses/>.
 
 ;;; Commentary:
-;;; Commentary:
 
 ;; A mail buffer in; an envelope (RFC 5321 §2.3.1) and the message as it
 ;; goes out come back, and the mail buffer is left as it was.  Here is

@@ -18,8 +18,6 @@
 
 ;;; Commentary:
 
-;;; Commentary:
-
 ;; The engine is a dynamic module, smtpmail-core.so, beside this file.  Its
 ;; base name is no Lisp file's: `load' would prefer it to them.  It is loaded
 ;; by the first send, and built before that if it is missing; a module of

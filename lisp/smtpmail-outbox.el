@@ -18,8 +18,6 @@
 
 ;;; Commentary:
 
-;;; Commentary:
-
 ;; The queue is a directory that the built-in smtpmail, mu4e and scripts read
 ;; too; the engine keeps it.  Here are the two things that users do with it:
 ;; put a message in, and send all that waits.

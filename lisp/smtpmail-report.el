@@ -18,8 +18,6 @@
 
 ;;; Commentary:
 
-;;; Commentary:
-
 ;; The engine reports values: a verdict, a failure with its kind, phase and
 ;; reply, and what became of every recipient.  Here they become sentences: what
 ;; failed, the server's own words, and what to do.  Words that init files and
@@ -74,7 +72,10 @@ It says nothing of other recipients."
        (cond ((plist-get failure :said) text) ; by a method of the user
              ((plist-get failure :code) (format "%s in response to AUTH" text))
              (t (format "Not logged in at %s: %s" host text))))
-      ('connect (format "Cannot connect to %s:%s: %s" host port text))
+      ('connect (format "Cannot connect to %s:%s: %s" host port
+                        ;; An address is not named twice.
+                        (string-remove-prefix (format "%s:%s: " host port)
+                                              text)))
       ('resolve (format "%s; check `smtpmail-smtp-server'" text))
       ('closed (if (plist-get failure :code)
                    text
@@ -112,10 +113,11 @@ Only if some got the message, or if one of several was the reason."
                                  (plist-get (plist-get r :failure) :text)))
                        (cdr refused) "; ")
             (and (cdr refused) "; ")
-            (if (= (length refused) all)
-                "no recipient was accepted"
-              (format "none of the %d other recipients got the message"
-                      (- all (length refused)))))))))
+            (pcase (- all (length refused))
+              (0 "no recipient was accepted")
+              (1 "the other recipient did not get the message")
+              (others (format "none of the %d other recipients got the message"
+                              others))))))))
 
 (defun smtpmail-report-error (report host port)
   "Return why the message was not sent, or nil if it was.

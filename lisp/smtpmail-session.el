@@ -18,8 +18,6 @@
 
 ;;; Commentary:
 
-;;; Commentary:
-
 ;; A delivery runs on a thread of the engine.  Here Lisp waits for it, in a
 ;; loop that \`C-g' leaves at once: it takes the events, keeps the trace
 ;; buffer, tells the user what is being waited for, and answers questions.
@@ -399,16 +397,22 @@ sent.  The trace stays if the message was not sent."
                                                    (not sent)))))
     (unless report
       (smtpmail-session--quit
-       (if maybe "Stopped; the server may have taken the message"
-         "Stopped; nothing was sent")))
+       (if maybe 'smtpmail-session-stopped-late 'smtpmail-session-stopped)))
     (when (and (plist-get report :logged-in) (smtpmail-session-login session))
       (smtpmail-session--keep-login session))
     report))
 
-(defun smtpmail-session--quit (text)
-  "Quit with TEXT, in place of the quit that is pending."
+;; Emacs shows the text of a kind of quit as it stands, but an argument of
+;; `quit' within quotation marks.
+(define-error 'smtpmail-session-stopped "Stopped; nothing was sent" 'quit)
+(define-error 'smtpmail-session-stopped-late
+  "Stopped; the server may have taken the message" 'quit)
+(define-error 'smtpmail-session-stopped-outbox "Stopped" 'quit)
+
+(defun smtpmail-session--quit (kind)
+  "Signal KIND, a kind of quit, in place of the quit that is pending."
   (setq quit-flag nil)
-  (signal 'quit (list text)))
+  (signal kind nil))
 
 (defun smtpmail-session-ask-outbox (request)
   "Let the engine do what the plist REQUEST asks of the outbox.
@@ -425,7 +429,7 @@ Return the report, a plist, or signal an `error' with the reason.
       (smtpmail-session--end session nil)
       (setq report (smtpmail-session--last-word session)))
     (delete-process (smtpmail-session-process session))
-    (cond ((null report) (smtpmail-session--quit "Stopped"))
+    (cond ((null report) (smtpmail-session--quit 'smtpmail-session-stopped-outbox))
           ((eq (plist-get report :verdict) 'failed)
            (error "%s" (plist-get (plist-get report :failure) :text)))
           (t report))))

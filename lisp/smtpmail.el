@@ -16,8 +16,6 @@
 ;; You should have received a copy of the GNU General Public License
 ;; along with this program.  If not, see <https://www.gnu.org/licenses/>.
 
-;;; Commentary:
-
 ;; Author: The smtpmail contributors
 ;; Version: 0.1.0
 ;; Package-Requires: ((emacs "28.1"))
@@ -51,11 +49,23 @@
 (declare-function smtpmail-module--content-path "ext:exports.rs" (content))
 (declare-function message-narrow-to-headers "message" ())
 
-;; In the autoloads file: if the built-in was loaded before, ours goes over it.
-;; The directory of that file is the first in `load-path' there.
+;; In the autoloads file: its directory goes to the front of `load-path', even
+;; if it was somewhere behind, and if the built-in was loaded before, ours goes
+;; over it.
+;;;###autoload (when load-file-name (let ((here (directory-file-name (file-name-directory load-file-name)))) (setq load-path (cons here (delete here load-path)))))
 ;;;###autoload
 (when (and (featurep 'smtpmail) (not (featurep 'smtpmail-options)))
   (load "smtpmail" nil t))
+
+;; The manual lies beside this file, and has the name of the built-in's.
+(defvar Info-directory-list)
+(declare-function info-initialize "info" ())
+
+;;;###autoload
+(with-eval-after-load 'info
+  (info-initialize)
+  (when-let ((library (locate-library "smtpmail-options")))
+    (add-to-list 'Info-directory-list (file-name-directory library))))
 
 ;;;; Sending
 
@@ -127,18 +137,16 @@ Return nil if the server took the message, else the reason, a string.
 ASK-FOR-PASSWORD non-nil asks for credentials at once.  The server and
 all else that is not given is what the variables say at the time of the
 call."
-  (unless smtpmail-smtp-server
+  (unless (smtpmail-services-given smtpmail-smtp-server)
     (smtpmail-query-smtp-server))
-  (let* ((host (or smtpmail-smtp-server
+  (let* ((host (or (smtpmail-services-given smtpmail-smtp-server)
                    (error "`smtpmail-smtp-server' not defined")))
          (request (smtpmail--request host recipient smtpmail-text-buffer))
          (port (plist-get request :port))
          (report (smtpmail-session-run
                   request smtpmail-smtp-service
                   (or ask-for-password
-                      (and smtpmail-servers-requiring-authorization
-                           (string-match-p
-                            smtpmail-servers-requiring-authorization host))))))
+                      (smtpmail--login-demanded-p host)))))
     (setq smtpmail--report report)
     (when (plist-get request :entry)
       (setf (nth 2 smtpmail-outbox--entry) report))
@@ -162,6 +170,8 @@ HOST is the server's name; everything else is what the variables say."
              (append (list :entry (car smtpmail-outbox--entry))
                      (smtpmail-outbox--place))
            (smtpmail--text buffer smtpmail-code-conv-from))
+       :login-required ,(or (smtpmail--login-demanded-p host)
+                            (smtpmail-auth-entry-p host smtpmail-smtp-service))
        :clear-login ,(or (eq security 'never) (smtpmail--this-machine-p host))
        :verb ,smtpmail-debug-verb
        :refused-recipients ,(if (and (eq smtpmail-on-refused-recipients 'ask)
@@ -177,11 +187,18 @@ HOST is the server's name; everything else is what the variables say."
        :timeout ,smtpmail-timeout
        :traced-octets ,(if smtpmail-debug-info 4096 0))))
 
+(defun smtpmail--login-demanded-p (host)
+  "Return non-nil if `smtpmail-servers-requiring-authorization' matches HOST."
+  (and smtpmail-servers-requiring-authorization
+       (string-match-p smtpmail-servers-requiring-authorization host)))
+
 (defun smtpmail--port ()
   "Return `smtpmail-smtp-service' as an integer."
-  (or (smtpmail-services-port smtpmail-smtp-service)
+  (let ((port (smtpmail-services-port smtpmail-smtp-service)))
+    (if (and (integerp port) (< 0 port 65536))
+        port
       (error "`smtpmail-smtp-service' is neither a port nor a known service: %S"
-             smtpmail-smtp-service)))
+             smtpmail-smtp-service))))
 
 (defun smtpmail--security (host)
   "Return how the connection to HOST is protected, for the engine."
@@ -244,7 +261,8 @@ An advice may have changed it: then it is sent as it is in BUFFER."
 (defun smtpmail--trust-files ()
   "Return the files of `gnutls-trustfiles' that are not the system's own.
 Those the engine trusts anyway."
-  (when (boundp 'gnutls-trustfiles)
+  ;; What the user customized takes effect when its library is loaded.
+  (when (require 'gnutls nil t)
     (seq-filter #'file-readable-p
                 (mapcar #'expand-file-name
                         (seq-difference

@@ -27,7 +27,8 @@ for file; do
         echo "FAILED: $file (status $status)"
     else
         echo "$file: $summary"
-        grep -E '^ +skipped +' "$log" || :
+        # The reason if the file tells it, else each test.
+        grep -E '^skip: ' "$log" || grep -E '^ +skipped +' "$log" || :
     fi
 done
 echo "$(($# - failed)) passed, $failed failed"

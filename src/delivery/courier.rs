@@ -351,9 +351,7 @@ impl<'a> Courier<'a> {
             dialogue::Question::Credentials { offered, reason } => {
                 let refused = match reason {
                     CredentialsReason::Offered => None,
-                    CredentialsReason::Refused(reply) => {
-                        Some(Failure::from_reply(Phase::Auth, &reply))
-                    }
+                    CredentialsReason::Refused(failure) => Some(failure),
                 };
                 let question = Question::Credentials {
                     offered,

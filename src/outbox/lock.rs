@@ -4,12 +4,17 @@
 //! process, which a second lock of the same process passes and which closing
 //! *any* descriptor of the file gives up. So a table of what this process
 //! holds is asked before a file is even opened.
+//!
+//! The table knows a file by its inode, and an inode is a file's own only as
+//! long as somebody has it open: freed, it goes to the next new file at once.
+//! So the table tells what is held, and open, from what is just being locked
+//! or unlocked, and perhaps another file already: that is waited for.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::disk::open_plain;
@@ -28,11 +33,29 @@ struct FileKey(u64, u64);
 #[cfg(not(unix))]
 type FileKey = std::path::PathBuf;
 
-static HELD: LazyLock<Mutex<HashSet<FileKey>>> = LazyLock::new(Mutex::default);
+/// How far this process is with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Being locked or unlocked: for some system calls, and without a wait for any other lock.
+    Changing,
+    /// Locked, and open as long as this stands here.
+    Held,
+}
 
-fn held() -> MutexGuard<'static, HashSet<FileKey>> {
-    // A panic elsewhere cannot leave a set half-changed.
-    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+static PHASES: LazyLock<Mutex<HashMap<FileKey, Phase>>> = LazyLock::new(Mutex::default);
+/// Some file is not [`Phase::Changing`] any more.
+static CHANGED: Condvar = Condvar::new();
+
+fn phases() -> MutexGuard<'static, HashMap<FileKey, Phase>> {
+    // A panic elsewhere cannot leave a map half-changed.
+    PHASES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The table once nobody is changing that file: it is held here, or not in it.
+fn phases_without_change_of(key: &FileKey) -> MutexGuard<'static, HashMap<FileKey, Phase>> {
+    CHANGED
+        .wait_while(phases(), |phases| phases.get(key) == Some(&Phase::Changing))
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(unix)]
@@ -63,6 +86,30 @@ pub(super) enum Attempt {
 }
 
 impl FileLock {
+    /// Enters a file in the table before it is opened: nobody else here opens
+    /// it until the lock, still without its file, is [held](Self::hold) or
+    /// dropped. `None` when this process holds it.
+    fn begin(key: FileKey) -> Option<Self> {
+        let mut phases = phases_without_change_of(&key);
+        if phases.contains_key(&key) {
+            return None;
+        }
+        phases.insert(key.clone(), Phase::Changing);
+        Some(Self { file: None, key })
+    }
+
+    /// Makes a begun lock one of this file, open and locked; `None` when that
+    /// is not the one at `path`.
+    fn hold(mut self, file: File, path: &Path) -> Option<Self> {
+        self.file = Some(file);
+        if !self.is_at(path) {
+            return None;
+        }
+        phases().insert(self.key.clone(), Phase::Held);
+        CHANGED.notify_all();
+        Some(self)
+    }
+
     /// Tries to lock the file at `path` itself, through a descriptor of its own.
     pub(super) fn try_lock(path: &Path) -> Result<Attempt> {
         let disk = |error: &io::Error| OutboxError::disk(path, error);
@@ -72,11 +119,9 @@ impl FileLock {
             Err(error) => return Err(disk(&error)),
         };
         let key = key_of(path, &metadata);
-        if !held().insert(key.clone()) {
+        let Some(lock) = Self::begin(key) else {
             return Ok(Attempt::Busy);
-        }
-        // From here on dropping the lock takes the key out again.
-        let mut lock = Self { file: None, key };
+        };
         // Some network file systems lock only what is open for writing.
         let file = match open_plain(path, true) {
             Err(error) if error.io_kind() == Some(io::ErrorKind::PermissionDenied) => {
@@ -91,19 +136,14 @@ impl FileLock {
             other => other?,
         };
         match file.try_lock() {
-            Ok(()) => lock.file = Some(file),
-            Err(TryLockError::WouldBlock) => return Ok(Attempt::Busy),
+            // Between look and lock its holder may have renamed or removed it.
+            Ok(()) => Ok(lock.hold(file, path).map_or(Attempt::Gone, Attempt::Taken)),
+            Err(TryLockError::WouldBlock) => Ok(Attempt::Busy),
             Err(TryLockError::Error(error)) if is_unsupported(&error) => {
                 let text = format!("the file system has no locks: {error}");
-                return Err(OutboxError::new(ErrorKind::Unlockable, path, text));
+                Err(OutboxError::new(ErrorKind::Unlockable, path, text))
             }
-            Err(TryLockError::Error(error)) => return Err(disk(&error)),
-        }
-        // Between look and lock its holder may have renamed or removed it.
-        if lock.is_at(path) {
-            Ok(Attempt::Taken(lock))
-        } else {
-            Ok(Attempt::Gone)
+            Err(TryLockError::Error(error)) => Err(disk(&error)),
         }
     }
 
@@ -112,22 +152,14 @@ impl FileLock {
     pub(super) fn of_new_file(path: &Path, file: &File) -> io::Result<Option<Self>> {
         let key = key_of(path, &file.metadata()?);
         let taken = || io::Error::from(io::ErrorKind::AlreadyExists);
-        if !held().insert(key.clone()) {
-            return Err(taken());
-        }
-        let mut lock = Self { file: None, key };
+        let lock = Self::begin(key).ok_or_else(taken)?;
         // The same open file: the lock lasts until both descriptors are closed.
         let file = file.try_clone()?;
         match file.try_lock() {
-            Ok(()) => lock.file = Some(file),
-            Err(TryLockError::WouldBlock) => return Err(taken()),
-            Err(TryLockError::Error(error)) if is_unsupported(&error) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-        if lock.is_at(path) {
-            Ok(Some(lock))
-        } else {
-            Err(taken())
+            Ok(()) => lock.hold(file, path).map(Some).ok_or_else(taken),
+            Err(TryLockError::WouldBlock) => Err(taken()),
+            Err(TryLockError::Error(error)) if is_unsupported(&error) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
         }
     }
 
@@ -163,17 +195,22 @@ impl FileLock {
 impl Drop for FileLock {
     fn drop(&mut self) {
         if let Some(file) = self.file.take() {
+            phases().insert(self.key.clone(), Phase::Changing);
             // Explicitly, because a child process that is just being started
             // may still have a copy of the descriptor.
             let _ = file.unlock();
         }
-        held().remove(&self.key);
+        phases().remove(&self.key);
+        CHANGED.notify_all();
     }
 }
 
 /// Whether this process holds a lock of the file at `path`: then nobody here may open and close it.
 pub(super) fn is_held_here(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|metadata| held().contains(&key_of(path, &metadata)))
+    fs::symlink_metadata(path).is_ok_and(|metadata| {
+        let key = key_of(path, &metadata);
+        phases_without_change_of(&key).contains_key(&key)
+    })
 }
 
 fn create_lock_file(path: &Path) -> Result<()> {
@@ -234,5 +271,47 @@ mod tests {
         assert!(lock.is_at(&other) && !lock.is_at(&path));
         assert!(matches!(FileLock::try_lock(&other), Ok(Attempt::Busy)));
         fs::remove_file(&other).expect("ours");
+    }
+
+    #[test]
+    fn what_is_being_unlocked_is_waited_for() {
+        let path =
+            std::env::temp_dir().join(format!("smtpmail-lock-{}", super::super::name::unique()));
+        let file = File::create_new(&path).expect("a new name");
+        let key = key_of(&path, &file.metadata().expect("open"));
+        let ending = FileLock::begin(key).expect("free");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| FileLock::of_new_file(&path, &file));
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(!waiting.is_finished());
+            drop(ending);
+            let lock = waiting.join().expect("no panic");
+            assert!(matches!(lock, Ok(Some(_))), "{lock:?}");
+        });
+        fs::remove_file(&path).expect("ours");
+    }
+
+    /// Many file systems give a freed inode to the next file at once: its last
+    /// holder's end must not be taken for a lock of the new file.
+    #[test]
+    fn new_files_are_free_although_others_just_ended() {
+        const THREADS: usize = 4;
+        const FILES: usize = 3000;
+        let make_files = || {
+            for _ in 0..FILES {
+                let name = format!("smtpmail-lock-{}", super::super::name::unique());
+                let path = std::env::temp_dir().join(name);
+                let file = File::create_new(&path).expect("a new name");
+                let lock = FileLock::of_new_file(&path, &file);
+                fs::remove_file(&path).expect("ours");
+                drop(file);
+                assert!(matches!(lock, Ok(Some(_))), "{lock:?}");
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(make_files);
+            }
+        });
     }
 }

@@ -183,8 +183,8 @@ enum State {
     ExpectHeloReply(Reply),
     ExpectStartTlsReply,
     AwaitTls,
-    /// The user is asked for credentials; the reply that refused the last ones.
-    AwaitCredentials(Option<Reply>),
+    /// The user is asked for credentials; why the last ones were refused.
+    AwaitCredentials(Option<Failure>),
     AwaitClearLogin(LoginAnswer),
     ExpectResetBeforeLogin(LoginAnswer),
     ExpectResetBeforeLine(Line),
@@ -206,6 +206,8 @@ pub struct Dialogue {
     logged_in: bool,
     clear_login_allowed: bool,
     capabilities: Capabilities,
+    /// SASL exchanges begun.
+    exchanges: u32,
     /// Whether a transaction may be half open at the server.
     reset_needed: bool,
     ready: bool,
@@ -231,6 +233,7 @@ impl Dialogue {
             logged_in: false,
             clear_login_allowed: plan.clear_login_allowed,
             capabilities: Capabilities::default(),
+            exchanges: 0,
             reset_needed: false,
             ready: false,
             last_message_in: false,

@@ -303,7 +303,7 @@ fn shown(output: &Output) -> Vec<String> {
         Output::Ready => "ready".into(),
         Output::Ask(Question::Credentials { offered, reason }) => match reason {
             CredentialsReason::Offered => format!("ask credentials for {}", offered.join(" ")),
-            CredentialsReason::Refused(reply) => format!("ask credentials after {}", reply.text()),
+            CredentialsReason::Refused(failure) => format!("ask credentials after {failure}"),
         },
         Output::Ask(Question::ClearLogin) => "ask clear-login".into(),
         Output::Ask(Question::RefusedRecipients(id, verdicts)) => {

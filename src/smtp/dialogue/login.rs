@@ -10,7 +10,9 @@ use std::sync::Arc;
 use super::super::command::{Command, Line};
 use super::super::failure::{Failure, FailureKind, Phase};
 use super::super::reply::{EnhancedStatus, Reply, ReplyClass};
-use super::super::sasl::{self, Binding, ChannelBinding, Credentials, Exchange, Mechanism};
+use super::super::sasl::{
+    self, Binding, ChannelBinding, Credentials, Exchange, Mechanism, SaslError,
+};
 use super::super::visible::visible;
 use super::{Dialogue, Output, Question, State};
 
@@ -46,7 +48,7 @@ pub enum CredentialsReason {
     /// The server offers AUTH; mail may well go without.
     Offered,
     /// The server refused these; without others the message fails.
-    Refused(Reply),
+    Refused(Failure),
 }
 
 /// An AUTH under way.
@@ -56,11 +58,11 @@ pub(super) struct Login {
     exchange: Exchange,
     /// Mechanisms still to try, best first.
     rest: VecDeque<Mechanism>,
-    /// The reply that blamed the password, where CRAM-MD5 got another mechanism
+    /// The refusal that blamed the password, where CRAM-MD5 got another mechanism
     /// a chance.
-    password_refusal: Option<Reply>,
+    password_refusal: Option<Failure>,
     /// Why we gave the exchange up, once we did.
-    cancelled: Option<String>,
+    cancelled: Option<SaslError>,
 }
 
 impl Dialogue {
@@ -85,7 +87,7 @@ impl Dialogue {
         let offered = self.capabilities.auth.clone();
         self.state = State::AwaitCredentials(match &reason {
             CredentialsReason::Offered => None,
-            CredentialsReason::Refused(reply) => Some(reply.clone()),
+            CredentialsReason::Refused(failure) => Some(failure.clone()),
         });
         self.outputs
             .push_back(Output::Ask(Question::Credentials { offered, reason }));
@@ -94,10 +96,7 @@ impl Dialogue {
     pub(super) fn on_login(&mut self, answer: Option<LoginAnswer>) {
         match (&self.state, answer) {
             (State::AwaitCredentials(_), Some(login)) => self.start_login(login),
-            (State::AwaitCredentials(Some(reply)), None) => {
-                let failure = Failure::from_reply(Phase::Auth, reply);
-                self.end(failure.of_kind(FailureKind::Authentication));
-            }
+            (State::AwaitCredentials(Some(failure)), None) => self.end(failure.clone()),
             (State::AwaitCredentials(None), None) if self.plan.login_required => {
                 self.login_failed("no credentials for a server that has to have them");
             }
@@ -203,16 +202,22 @@ impl Dialogue {
         &mut self,
         answer: LoginAnswer,
         mut rest: VecDeque<Mechanism>,
-        password_refusal: Option<Reply>,
+        password_refusal: Option<Failure>,
     ) {
         let Some(mechanism) = rest.pop_front() else {
             return match password_refusal {
-                Some(reply) => self.ask_for_credentials(CredentialsReason::Refused(reply)),
+                Some(failure) => self.ask_for_credentials(CredentialsReason::Refused(failure)),
                 None => self.login_failed("the server takes none of the mechanisms it offers"),
             };
         };
+        // Never the same one twice (RFC 5802 §5.1).
+        self.exchanges += 1;
+        let mut nonce = self.plan.sasl.nonce.clone();
+        if self.exchanges > 1 {
+            nonce += &self.exchanges.to_string();
+        }
         let binding = Binding {
-            nonce: &self.plan.sasl.nonce,
+            nonce: &nonce,
             channel_binding: ChannelBinding::Unsupported,
             host: &self.plan.sasl.host,
             port: self.plan.sasl.port,
@@ -259,7 +264,7 @@ impl Dialogue {
                 match challenge.and_then(|challenge| login.exchange.respond(&challenge)) {
                     Ok(response) => self.send(Command::AuthResponse(response)),
                     Err(error) => {
-                        login.cancelled = Some(error.to_string());
+                        login.cancelled = Some(error);
                         self.send(Command::AuthCancel);
                     }
                 }
@@ -270,21 +275,28 @@ impl Dialogue {
     }
 
     fn login_refused(&mut self, mut login: Login, reply: Reply) {
-        if let Some(why) = login.cancelled {
-            return self.login_failed(&why);
+        match login.cancelled {
+            // The mechanism's own way to say that the password is wrong.
+            Some(SaslError::Refused(text)) => {
+                let failure = Failure::new(FailureKind::Authentication, Phase::Auth, text);
+                return self.ask_for_credentials(CredentialsReason::Refused(failure));
+            }
+            Some(error) => return self.login_failed(&error.to_string()),
+            None => {}
         }
         if reply.class() != ReplyClass::Permanent {
             return self.end(Failure::from_reply(Phase::Auth, &reply));
         }
         if !blames_mechanism(&reply) {
+            let refusal = refusal(&reply, &login.exchange);
             let cram_md5_alone = login.mechanism == Mechanism::CramMd5
                 && reply.code() == 535
                 && self.protected
                 && login.password_refusal.is_none();
             if !cram_md5_alone {
-                return self.ask_for_credentials(CredentialsReason::Refused(reply));
+                return self.ask_for_credentials(CredentialsReason::Refused(refusal));
             }
-            login.password_refusal = Some(reply);
+            login.password_refusal = Some(refusal);
         }
         self.try_mechanism(login.answer, login.rest, login.password_refusal);
     }
@@ -292,6 +304,15 @@ impl Dialogue {
     fn login_failed(&mut self, text: &str) {
         self.end(Failure::new(FailureKind::Authentication, Phase::Auth, text));
     }
+}
+
+/// A refused password, with the reason that the mechanism itself has brought.
+fn refusal(reply: &Reply, exchange: &Exchange) -> Failure {
+    let mut failure = Failure::from_reply(Phase::Auth, reply).of_kind(FailureKind::Authentication);
+    if let Some(reason) = exchange.server_error() {
+        failure.text = format!("{} ({reason})", failure.text);
+    }
+    failure
 }
 
 /// Whether a refusal is about the mechanism, not about the password: RFC 4954

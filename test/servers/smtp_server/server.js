@@ -109,7 +109,8 @@ const login = { onAuth, authMethods: ["PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2"] }
 
 async function main() {
   const ports = {
-    plain: await listen({ disabledCommands: ["AUTH", "STARTTLS"] }),
+    // As many servers still are: one port without SMTPUTF8.
+    plain: await listen({ disabledCommands: ["AUTH", "STARTTLS"], hideSMTPUTF8: true }),
     starttls: await listen({ ...login, allowInsecureAuth: false }),
     ssl: await listen({ ...login, secure: true }),
   };
