@@ -140,6 +140,8 @@ unknown    it went out, but the server's answer was lost: it may have been
 (defun smtpmail-outbox ()
   "List the mail in `smtpmail-queue-dir', to look at it, send or change it."
   (interactive)
+  ;; What is sent from here goes through `smtpmail-via-smtp'.
+  (require 'smtpmail)
   (let ((buffer (get-buffer-create smtpmail-outbox-list--buffer)))
     (pop-to-buffer-same-window buffer)
     (unless (derived-mode-p 'smtpmail-outbox-list-mode)

@@ -119,9 +119,11 @@ Sending one message changes the directory several times.")
     (smtpmail-visible-text (smtpmail-outbox-view-decode bounded))))
 
 (defun smtpmail-outbox-list--from (entry)
-  "Return who ENTRY is from."
-  (smtpmail-outbox-list--text
-   (or (plist-get entry :from) (plist-get entry :sender))))
+  "Return who ENTRY is from, without the address if there is a name."
+  (replace-regexp-in-string
+   "\\`\\(.*[^ ]\\) *<[^<>]*>\\'" "\\1"
+   (smtpmail-outbox-list--text
+    (or (plist-get entry :from) (plist-get entry :sender)))))
 
 (defun smtpmail-outbox-list--subject (entry)
   "Return the subject of ENTRY, never empty."
@@ -183,12 +185,13 @@ Sending one message changes the directory several times.")
 
 (defun smtpmail-outbox-list--draw-mark (name position)
   "Show the mark of the entry NAME, whose row is at POSITION."
-  (save-excursion
-    (goto-char position)
-    (tabulated-list-put-tag
-     (propertize (string (alist-get name smtpmail-outbox-list--marks ?\s
-                                    nil #'equal))
-                 'font-lock-face 'smtpmail-outbox-mark))))
+  (with-silent-modifications
+    (save-excursion
+      (goto-char position)
+      (tabulated-list-put-tag
+       (propertize (string (alist-get name smtpmail-outbox-list--marks ?\s
+                                      nil #'equal))
+                   'font-lock-face 'smtpmail-outbox-mark)))))
 
 (defun smtpmail-outbox-list--sort (column)
   "Return a predicate that sorts rows by the number behind COLUMN.
@@ -204,9 +207,9 @@ Rows that are no message stay behind."
 
 (defun smtpmail-outbox-list--format (width)
   "Return columns for a window of WIDTH, for `tabulated-list-format'."
-  ;; When, size, state and what is between the columns take 42; the last reply
-  ;; has the rest of a wide window.
-  (let ((rest (max 36 (min 110 (- width 42)))))
+  ;; When, size, state and what is between the columns take 42, the others at
+  ;; least 36; of a wider window, the last reply gets half of what is left.
+  (let ((rest (+ 36 (max 0 (/ (- width 78) 2)))))
     (vector (list "Queued" 11 (smtpmail-outbox-list--sort 0))
             (list "From" (/ (* rest 28) 100) t)
             (list "To" (/ (* rest 32) 100) t)
