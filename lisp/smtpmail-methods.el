@@ -69,7 +69,10 @@ become escapes such as \\x1b."
          (cut (if (> (length line) smtpmail-visible-text-limit)
                   (concat (substring line 0 smtpmail-visible-text-limit) "...")
                 line)))
-    (mapconcat #'smtpmail-visible-character cut "")))
+    ;; Nearly all text is such, and lists show a lot of it.
+    (if (string-match-p "\\`[ -~]*\\'" cut)
+        cut
+      (mapconcat #'smtpmail-visible-character cut ""))))
 
 ;;;; Replies
 

@@ -499,6 +499,36 @@ ANSWER may also be a list of answers in turn."
           (should (string-search "filename=x.png" bytes))
           (should (string-search "iVBORw0KGgo=" bytes)))))))
 
+(ert-deftest smtpmail-outbox-list-tests-edit-names-who-has-it ()
+  "Who got the message already is named before the draft replaces it."
+  (let ((smtpmail-on-refused-recipients 'send-rest))
+    (smtpmail-outbox-list-tests--with-queue t
+      (smtpmail-test-with-server
+          (server "--on" "rcpt:later@example.net=reply 450 4.2.0 greylisted")
+        (smtpmail-outbox-list-tests--queue "One" "you@example.net, later@example.net")
+        (ignore-errors (smtpmail-send-queued-mail))
+        (should (equal '("you@example.net")
+                       (alist-get 'to (smtpmail-test-message server))))
+        (smtpmail-outbox-list-tests--edit "One")
+        (should (string-match-p "no longer waits for you@example\\.net, who"
+                                (car smtpmail-outbox-list-tests--asked)))))))
+
+(ert-deftest smtpmail-outbox-list-tests-edit-keeps-the-account ()
+  "A draft goes through the server that was stored with the message."
+  (let ((mail-user-agent 'message-user-agent)
+        (smtpmail-store-queue-variables t))
+    (smtpmail-outbox-list-tests--with-queue t
+      (let ((smtpmail-smtp-server "mail.example.org")
+            (smtpmail-smtp-service 587)
+            (smtpmail-smtp-user "jane"))
+        (smtpmail-outbox-list-tests--queue "One"))
+      (let ((smtpmail-smtp-server "other.example.org"))
+        (with-current-buffer (smtpmail-outbox-list-tests--edit "One")
+          (goto-char (point-min))
+          (should (re-search-forward
+                   "^X-Message-SMTP-Method: smtp mail\\.example\\.org 587 jane$"
+                   nil t)))))))
+
 (ert-deftest smtpmail-outbox-list-tests-edit-hostile ()
   "A message cannot give orders to the Emacs that edits it."
   (let ((mail-user-agent 'message-user-agent))
