@@ -43,6 +43,10 @@
 (require 'smtpmail-report)
 (require 'smtpmail-session)
 
+;; For those who load this file and not the autoloads.
+(autoload 'smtpmail-outbox "smtpmail-outbox-list" nil t)
+(autoload 'smtpmail-outbox-count "smtpmail-outbox-list")
+
 (defvar gnutls-trustfiles)
 
 (declare-function smtpmail-module--content "ext:exports.rs" ())
