@@ -4,7 +4,7 @@
 //! Nothing here blocks the caller: [`Delivery::open`] starts the courier,
 //! [`Delivery::events`] takes what has happened, [`Delivery::answer`] and
 //! [`Delivery::cancel`] ring its bell. What to do about refusals, retries and
-//! logins is decided in [`courier`]; how octets move, in [`session`].
+//! logins is decided in `courier.rs`; how octets move, in `session.rs`.
 
 mod courier;
 mod entries;
