@@ -101,6 +101,8 @@ Try every message, those of one account over one connection, and signal
 an error at the end if some were not sent; those stay in the queue.
 A quit stops; what was not sent until then waits."
   (interactive)
+  ;; Autoloaded, this file may be there alone.
+  (require 'smtpmail)
   (let* ((listing (smtpmail-outbox-entries))
          (waiting (seq-filter (lambda (entry) (plist-get entry :sendable))
                               (plist-get listing :entries))))

@@ -183,7 +183,9 @@ The first one is the server that the variables name."
       (smtpmail-queue-tests--queue "a")
       (smtpmail-queue-tests--use alive)
       (smtpmail-queue-tests--queue "b"))
-    (delete-process (car dead))
+    (signal-process (car dead) 'KILL)
+    (while (process-live-p (car dead))
+      (accept-process-output (car dead) 0.02))
     (should (string-match-p
              "\\`Sending failed: 1 of 2 queued messages not sent (a: Cannot connect"
              (smtpmail-queue-tests--telling (smtpmail-send-queued-mail))))
