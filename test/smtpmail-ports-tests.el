@@ -222,7 +222,7 @@ Its settings are saved in DIRECTORY; it trusts the certificate of SERVER."
                               (smtpmail-send-it))))))
              (should (equal (list 0 "Sent: 250 2.0.0 Message stored\n")
                             (list (plist-get result :exit)
-                                  (plist-get result :stderr))))))))))
+                                  (plist-get result :stderr)))))))))))
 
 (ert-deftest smtpmail-ports-tests-first-mail-elsewhere ()
   "Where none of the ports answers, a port is asked for; a wrong one is an error."
