@@ -220,7 +220,8 @@ HOST is the server's name; everything else is what the variables say."
 (defun smtpmail--this-machine-p (host)
   "Return non-nil if HOST is a name of this machine."
   (string-match-p
-   "\\`\\(?:localhost\\|127\\(?:\\.[0-9]\\{1,3\\}\\)\\{3\\}\\|\\[?::1]?\\)\\'" host))
+   "\\`\\(?:localhost\\|127\\(?:\\.[0-9]\\{1,3\\}\\)\\{3\\}\\|::1\\|\\[::1]\\)\\'"
+   host))
 
 (defun smtpmail--sender (buffer)
   "Return the envelope sender for the message in BUFFER."
