@@ -65,6 +65,10 @@ test-rust: ## the engine's own tests
 test-lisp: module lisp $(SERVER) ## ERT in batch Emacs, against the test server
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh $(TESTS)
 
+.PHONY: test-matrix
+test-matrix: module lisp $(SERVER) ## ERT once more, with the Emacs of Debian's backports
+	@SERVER=$(SERVER) sh test/matrix.sh $(TESTS)
+
 .PHONY: servers
 servers: ## fetch the real mail servers into build/
 	@test/servers/fetch all

@@ -178,7 +178,9 @@ A blank line goes before it, a final newline behind."
   (when start
     (insert "\n")
     ;; Unbound since Emacs 30.
-    (when (and (boundp 'mail-mailer-swallows-blank-line)
+    ;; The built-in of Emacs 30 heeds it no more.
+    (when (and (< emacs-major-version 30)
+               (boundp 'mail-mailer-swallows-blank-line)
                (eval (with-no-warnings mail-mailer-swallows-blank-line) t))
       (insert "\n"))
     (insert-buffer-substring-no-properties

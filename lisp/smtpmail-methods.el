@@ -48,6 +48,16 @@
   "Longest text of a server shown in a prompt or an error, in characters.
 An echo area of three lines holds about as much.")
 
+(defun smtpmail-visible-character (char)
+  "Return CHAR as a string, as an escape if it would not be seen as it is."
+  (cond
+   ((eq (char-charset char) 'eight-bit)
+    (format "\\x%02x" (logand char #xff)))
+   ((memq (get-char-code-property char 'general-category)
+          '(Cc Cf Zl Zp Cs Co Cn))
+    (format "\\x%02x" char))
+   (t (string char))))
+
 (defun smtpmail-visible-text (text)
   "Return TEXT as it may be shown: on one line, bounded, nothing hidden.
 Line ends become blanks.  Control and format characters (a reply could
@@ -59,15 +69,10 @@ become escapes such as \\x1b."
          (cut (if (> (length line) smtpmail-visible-text-limit)
                   (concat (substring line 0 smtpmail-visible-text-limit) "...")
                 line)))
-    (mapconcat (lambda (char)
-                 (cond
-                  ((eq (char-charset char) 'eight-bit)
-                   (format "\\x%02x" (logand char #xff)))
-                  ((memq (get-char-code-property char 'general-category)
-                         '(Cc Cf Zl Zp Cs Co Cn))
-                   (format "\\x%02x" char))
-                  (t (string char))))
-               cut "")))
+    ;; Nearly all text is such, and lists show a lot of it.
+    (if (string-match-p "\\`[ -~]*\\'" cut)
+        cut
+      (mapconcat #'smtpmail-visible-character cut ""))))
 
 ;;;; Replies
 

@@ -24,8 +24,11 @@
 
 ;;; Code:
 
+(require 'cl-lib)
 (require 'subr-x)
 (require 'smtpmail-options)
+(require 'smtpmail-services)
+(require 'smtpmail-report)
 (require 'smtpmail-message)
 (require 'smtpmail-session)
 
@@ -33,6 +36,11 @@
                   (recipient smtpmail-text-buffer
                              &optional ask-for-password send-attempts))
 (declare-function smtpmail--text "smtpmail" (buffer coding))
+(declare-function smtpmail--own-via-smtp-p "smtpmail" ())
+(declare-function smtpmail--host "smtpmail" ())
+(declare-function smtpmail--login-demanded-p "smtpmail" (host))
+(declare-function smtpmail--account-request "smtpmail" (host))
+(declare-function smtpmail--sender "smtpmail" (buffer))
 
 (defvar smtpmail-queue-counter 0
   "Stock: counted queued messages; names do not need it any more.")
@@ -41,6 +49,11 @@
   "While an entry is sent: (NAME TEXT-TICK REPORT), else nil.
 `smtpmail-via-smtp' sends the entry itself unless the text buffer has
 changed since TEXT-TICK, and leaves its report.")
+
+(defvar smtpmail-outbox--outcomes nil
+  "What became of the messages of this flush, the last one first.
+Each is (ENTRY . OUTCOME): nil if it was sent, `elsewhere' if another
+program has it, else why it was not sent, a string.")
 
 (defun smtpmail-outbox--place ()
   "Return the queue's directory and index as part of a request."
@@ -84,35 +97,188 @@ changed since TEXT-TICK, and leaves its report.")
 ;;;###autoload
 (defun smtpmail-send-queued-mail ()
   "Send all mail that waits in `smtpmail-queue-dir'.
-Try every message, and signal an error at the end if some were not sent;
-those stay in the queue."
+Try every message, those of one account over one connection, and signal
+an error at the end if some were not sent; those stay in the queue.
+A quit stops; what was not sent until then waits."
   (interactive)
+  ;; Autoloaded, this file may be there alone.
+  (require 'smtpmail)
   (let* ((listing (smtpmail-outbox-entries))
          (waiting (seq-filter (lambda (entry) (plist-get entry :sendable))
-                              (plist-get listing :entries)))
-         (failures nil))
+                              (plist-get listing :entries))))
     (dolist (problem (plist-get listing :problems))
       (display-warning 'smtpmail (concat "In the queue: " problem)))
-    (dolist (entry waiting)
-      (when-let ((failure (smtpmail-outbox--send entry)))
-        (push (cons entry failure) failures)))
-    (smtpmail-outbox--summarize (length waiting) (nreverse failures))))
+    (setq smtpmail-outbox--outcomes nil)
+    (condition-case nil
+        (if (smtpmail--own-via-smtp-p)
+            (dolist (group (smtpmail-outbox--groups waiting))
+              (smtpmail-outbox--send-group group (length waiting)))
+          (dolist (entry waiting)
+            (smtpmail-outbox--note entry (smtpmail-outbox--send entry)
+                                   (length waiting))))
+      (quit (signal 'quit (list (smtpmail-outbox--stopped (length waiting))))))
+    (smtpmail-outbox--summarize (length waiting)
+                                (reverse smtpmail-outbox--outcomes))))
 
-(defun smtpmail-outbox--summarize (all failures)
-  "Tell how sending ALL messages went; FAILURES are (ENTRY . TEXT)."
-  (cond
-   ((zerop all) (message "No queued mail"))
-   ((null failures)
-    (message "Sent %d queued message%s" all (if (= all 1) "" "s")))
-   (t
-    (error "Sending failed: %d of %d queued messages not sent (%s)"
-           (length failures) all
-           (mapconcat (pcase-lambda (`(,entry . ,why))
-                        (format "%s: %s"
-                                (or (plist-get entry :subject)
-                                    (plist-get entry :name))
-                                why))
-                      failures "; ")))))
+;;;; How it went
+
+(defconst smtpmail-outbox--told 5
+  "How many messages that were not sent are told one by one.")
+
+(defun smtpmail-outbox--note (entry outcome all)
+  "Note OUTCOME of ENTRY, one of ALL, and tell how far we are."
+  (push (cons entry outcome) smtpmail-outbox--outcomes)
+  (unless noninteractive
+    (let ((message-log-max nil))
+      (message "Sending queued mail %d/%d"
+               (length smtpmail-outbox--outcomes) all))))
+
+(defun smtpmail-outbox--stopped (all)
+  "Return what to tell of ALL messages after a quit."
+  (let ((sent (seq-count (lambda (outcome) (null (cdr outcome)))
+                         smtpmail-outbox--outcomes))
+        (unknown (seq-count (lambda (outcome)
+                              (and (stringp (cdr outcome))
+                                   (string-match-p "\\`The message may have been sent"
+                                                   (cdr outcome))))
+                            smtpmail-outbox--outcomes)))
+    (format "Stopped; %d of %d queued messages sent%s" sent all
+            (if (zerop unknown) ""
+              (format ", %d may have been sent" unknown)))))
+
+(defun smtpmail-outbox--summarize (all outcomes)
+  "Tell how sending ALL messages went; OUTCOMES are (ENTRY . OUTCOME)."
+  (let* ((elsewhere (seq-count (lambda (outcome) (eq (cdr outcome) 'elsewhere))
+                               outcomes))
+         (failures (seq-filter (lambda (outcome) (stringp (cdr outcome)))
+                               outcomes))
+         (sent (- all elsewhere (length failures))))
+    (cond
+     ((zerop all) (message "No queued mail"))
+     (failures
+      (error "Sending failed: %d of %d queued messages not sent (%s%s)"
+             (length failures) all
+             (mapconcat (pcase-lambda (`(,entry . ,why))
+                          (format "%s: %s"
+                                  (or (plist-get entry :subject)
+                                      (plist-get entry :name))
+                                  why))
+                        (seq-take failures smtpmail-outbox--told) "; ")
+             (if (nthcdr smtpmail-outbox--told failures) "; …" "")))
+     (t (message "Sent %d queued message%s%s" sent (if (= sent 1) "" "s")
+                 (if (zerop elsewhere) ""
+                   (format "; another program has %d" elsewhere)))))))
+
+;;;; Account by account
+
+(defun smtpmail-outbox--account (entry)
+  "Return the variables that say over which account ENTRY goes, an alist."
+  (mapcar (lambda (variable)
+            (cons variable
+                  (alist-get variable (plist-get entry :stored)
+                             (symbol-value variable))))
+          '(smtpmail-smtp-server smtpmail-smtp-service smtpmail-stream-type
+                                 smtpmail-smtp-user)))
+
+(defun smtpmail-outbox--groups (entries)
+  "Return ENTRIES as a list of lists, each of one account, in order."
+  (mapcar #'cdr
+          (seq-group-by
+           (lambda (entry)
+             (let ((account (smtpmail-outbox--account entry)))
+               ;; 587 and \"submission\" are one port.
+               (setf (alist-get 'smtpmail-smtp-service account)
+                     (smtpmail-services-port
+                      (alist-get 'smtpmail-smtp-service account)))
+               account))
+           entries)))
+
+(defun smtpmail-outbox--send-group (entries all)
+  "Send ENTRIES, all of one account and some of ALL, over one connection."
+  (let ((account (smtpmail-outbox--account (car entries)))
+        (open entries)
+        (messages nil))
+    (cl-progv (mapcar #'car account) (mapcar #'cdr account)
+      (cl-flet ((note (entry outcome)
+                  (setq open (delq entry (copy-sequence open)))
+                  (smtpmail-outbox--note entry outcome all)))
+        (condition-case problem
+            (let* ((host (smtpmail--host))
+                   (account (smtpmail--account-request host))
+                   (port (plist-get account :port)))
+              (dolist (entry entries)
+                (condition-case problem
+                    (push (cons entry (smtpmail-outbox--message entry)) messages)
+                  (error (note entry (error-message-string problem)))))
+              (setq messages (vconcat (nreverse messages)))
+              (unless (seq-empty-p messages)
+                (smtpmail-outbox--report-rest
+                 (smtpmail-session-run
+                  ;; What is refused for now waits in the queue.
+                  `( :attempts 1
+                     :messages ,(mapcar #'cdr messages)
+                     ,@(smtpmail-outbox--place)
+                     ,@account)
+                  smtpmail-smtp-service (smtpmail--login-demanded-p host)
+                  (lambda (report)
+                    (note (car (aref messages (plist-get report :index)))
+                          (smtpmail-outbox--outcome report host port))))
+                 host port)))
+          ;; The account cannot be used; others can.
+          (error (dolist (entry open)
+                   (note entry (error-message-string problem)))))))))
+
+(defun smtpmail-outbox--report-rest (report host port)
+  "Say why a login by a method of the user stopped all; REPORT tells.
+The engine only knows that it was stopped by us.  HOST and PORT are the
+server's."
+  (when (plist-get (plist-get report :failure) :said)
+    (let ((why (smtpmail-report-error report host port)))
+      (setq smtpmail-outbox--outcomes
+            (mapcar (lambda (outcome)
+                      (if (equal (cdr outcome) "stopped")
+                          (cons (car outcome) why)
+                        outcome))
+                    smtpmail-outbox--outcomes)))))
+
+(defun smtpmail-outbox--outcome (report host port)
+  "Return the outcome that REPORT of a message to HOST at PORT tells."
+  (pcase (plist-get (plist-get report :failure) :kind)
+    ('busy 'elsewhere)
+    ('cancelled (if (eq (plist-get report :verdict) 'failed)
+                    "stopped"
+                  (smtpmail-report-error report host port)))
+    (_ (smtpmail-report-error report host port))))
+
+(defun smtpmail-outbox--message (entry)
+  "Return the plist of ENTRY for a request."
+  (list :entry (plist-get entry :name)
+        :sender (or (plist-get entry :sender)
+                    (smtpmail-outbox--sender-in-file
+                     (smtpmail-outbox--file entry)))
+        :recipients (mapcar #'smtpmail-maybe-append-domain
+                            (plist-get entry :recipients))))
+
+(defun smtpmail-outbox--file (entry)
+  "Return the file with the text of ENTRY."
+  (expand-file-name (plist-get entry :name) smtpmail-queue-dir))
+
+(defconst smtpmail-outbox--header-limit (* 256 1024)
+  "Octets of a message in which its From is looked for.")
+
+(defun smtpmail-outbox--sender-in-file (file)
+  "Return the envelope sender that the header in FILE tells.
+Entries of other programs have none beside it."
+  (let ((buffer (generate-new-buffer " smtpmail header")))
+    (unwind-protect
+        (with-current-buffer buffer
+          (set-buffer-multibyte nil)
+          (insert-file-contents-literally file nil 0 smtpmail-outbox--header-limit)
+          (let ((smtpmail-mail-address nil))
+            (smtpmail--sender buffer)))
+      (kill-buffer buffer))))
+
+;;;; One by one, through what users put in the place of `smtpmail-via-smtp'
 
 (defun smtpmail-outbox--send (entry)
   "Send ENTRY, a plist, with the variables stored in it.
@@ -124,8 +290,8 @@ Return nil, or why it was not sent, a string."
           (with-current-buffer buffer
             (set-buffer-multibyte nil)
             (insert-file-contents-literally
-             (expand-file-name (plist-get entry :name) smtpmail-queue-dir))
-            (let ((smtpmail-mail-address (smtpmail-outbox--sender entry))
+             (smtpmail-outbox--file entry))
+            (let ((smtpmail-mail-address (plist-get entry :sender))
                   (smtpmail-code-conv-from nil)
                   (smtpmail-outbox--entry
                    (list (plist-get entry :name)
@@ -138,10 +304,6 @@ Return nil, or why it was not sent, a string."
                             (plist-get entry :recipients) buffer))
                 (error (error-message-string problem))))))
       (kill-buffer buffer))))
-
-(defun smtpmail-outbox--sender (entry)
-  "Return the envelope sender of ENTRY, or nil to let the message say."
-  (plist-get entry :sender))
 
 (defun smtpmail-outbox--settle (entry failure)
   "Return FAILURE, what sending ENTRY gave; give ENTRY its outcome.

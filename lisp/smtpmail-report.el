@@ -79,7 +79,10 @@ It says nothing of other recipients."
       ('resolve (format "%s; check `smtpmail-smtp-server'" text))
       ('closed (if (plist-get failure :code)
                    text
-                 (format "%s, while waiting for %s" text
+                 (format "%s, while waiting for %s"
+                         (if (string-prefix-p host text)
+                             text
+                           (format "%s: %s" host text))
                          (smtpmail-report-awaited phase))))
       ('timeout (format "%s: %s, while waiting for %s" host text
                         (smtpmail-report-awaited phase)))

@@ -43,6 +43,9 @@
 (defconst smtpmail-session--patience 1.0
   "Seconds after which the user is told what is being waited for.")
 
+(defconst smtpmail-session--last-word-limit 5.0
+  "Seconds to wait for the disk to learn how a queue was left.")
+
 (defconst smtpmail-session--kept-traces 5
   "How many sessions a trace buffer keeps.")
 
@@ -65,7 +68,9 @@
   (text-since nil :documentation "When the text began, in seconds.")
   (question nil :documentation "The number of the question for credentials.")
   (heard nil :documentation "The plist of the reply to a line of ours.")
-  (report nil :documentation "The plist of the finished delivery."))
+  (each nil :documentation "Called with the report of each message, or nil.")
+  (report nil :documentation "The plist of the finished delivery.")
+  (over nil :documentation "`done', or `ended' by a report of Lisp's own."))
 
 ;;;; Trace
 
@@ -191,7 +196,16 @@
      (setf (smtpmail-session-report session)
            (plist-put plist :verdict verdict)))
     (`(finished . ,plist)
-     (setf (smtpmail-session-report session) plist))))
+     (unless (smtpmail-session-over session)
+       (setf (smtpmail-session-report session) plist))
+     (when (smtpmail-session-each session)
+       (funcall (smtpmail-session-each session) plist)))
+    (`(done . ,plist)
+     (setf (smtpmail-session-over session) 'done)
+     (when-let ((warning (plist-get plist :warning)))
+       (display-warning
+        'smtpmail (format "The queue could not be brought up to date: %s"
+                          (plist-get warning :text)))))))
 
 (defun smtpmail-session--answer (session question)
   "Answer QUESTION, a plist, of SESSION."
@@ -277,7 +291,8 @@ SECRET is the password, a unibyte string in UTF-8."
                                     (smtpmail-session-question session))
       (smtpmail-auth-refused login (smtpmail-session-host session)
                              (smtpmail-session-service session))
-      (setf (smtpmail-session-report session)
+      (setf (smtpmail-session-over session) 'ended
+            (smtpmail-session-report session)
             (list :verdict 'failed
                   :failure (list :kind 'authentication :phase 'auth
                                  :said t :text (format "%s" failure)))))))
@@ -339,13 +354,13 @@ gone; each LINE a string that begins with the code."
 ;;;; Waiting
 
 (defun smtpmail-session--wait (session)
-  "Serve SESSION until its report is in."
+  "Serve SESSION until it is over."
   (let ((process (smtpmail-session-process session))
         (delivery (smtpmail-session-delivery session)))
-    (while (not (smtpmail-session-report session))
+    (while (not (smtpmail-session-over session))
       (mapc (lambda (event) (smtpmail-session--dispatch session event))
             (smtpmail-module--events delivery))
-      (unless (smtpmail-session-report session)
+      (unless (smtpmail-session-over session)
         (smtpmail-session--tell session)
         (accept-process-output process 0.5)))))
 
@@ -389,17 +404,21 @@ Return non-nil if a message may have reached the server unreported."
         (smtpmail-session--close-trace session keep-trace))
       (delete-process (smtpmail-session-process session)))))
 
-(defun smtpmail-session-run (request service ask)
+(defun smtpmail-session-run (request service ask &optional each)
   "Deliver what the plist REQUEST says; return the report, a plist.
 SERVICE is the port as the user named it, for credentials; ASK non-nil
 asks for them at the first opportunity.  `C-g' ends the delivery at once:
 it signals `quit' with a text that says whether the message may have been
-sent.  The trace stays if the message was not sent."
+sent.  The trace stays if the message was not sent.
+
+If REQUEST has several messages, EACH is called with the report of each of
+them as it comes in, also after a quit; what is returned is the last one."
   (smtpmail-module-ensure)
   (let* ((host (plist-get request :host))
          (port (plist-get request :port))
          (session (smtpmail-session--make :host host :port port
                                           :service service :ask ask
+                                          :each each
                                           :clear-login
                                           (plist-get request :clear-login)))
          ;; What follows a quit must not be quit; callers may be timers, which
@@ -411,7 +430,9 @@ sent.  The trace stays if the message was not sent."
          (sent (eq (plist-get report :verdict) 'accepted))
          (maybe (smtpmail-session--end session (or smtpmail-debug-info
                                                    (not sent)))))
-    (unless report
+    (when (and each (not (eq (smtpmail-session-over session) 'done)))
+      (smtpmail-session--last-word session smtpmail-session--last-word-limit))
+    (unless (if each (smtpmail-session-over session) report)
       (smtpmail-session--quit
        (if maybe 'smtpmail-session-stopped-late 'smtpmail-session-stopped)))
     (when (and (plist-get report :logged-in) (smtpmail-session-login session))
@@ -443,25 +464,28 @@ Return the report, a plist, or signal an `error' with the reason.
     (unless report
       ;; The disk may have been faster: its word counts.
       (smtpmail-session--end session nil)
-      (setq report (smtpmail-session--last-word session)))
+      (smtpmail-session--last-word session 1.0)
+      (setq report (smtpmail-session-report session))
+      (when (eq (plist-get report :verdict) 'failed)
+        (setq report nil)))
     (delete-process (smtpmail-session-process session))
     (cond ((null report) (smtpmail-session--quit 'smtpmail-session-stopped-outbox))
           ((eq (plist-get report :verdict) 'failed)
            (error "%s" (plist-get (plist-get report :failure) :text)))
           (t report))))
 
-(defun smtpmail-session--last-word (session)
-  "Return the report of SESSION after it was stopped, or nil.
-An entry that was committed before the stop is in the outbox."
-  (let ((end (+ (float-time) 1.0)))
-    (while (and (not (smtpmail-session-report session))
+(defun smtpmail-session--last-word (session limit)
+  "Take the last events of SESSION, which was stopped, for LIMIT seconds at most.
+An entry that was committed or sent before the stop stays so."
+  (let ((end (+ (float-time) limit)))
+    (while (and (smtpmail-session-delivery session)
+                (not (eq (smtpmail-session-over session) 'done))
                 (< (float-time) end))
-      (mapc (lambda (event) (smtpmail-session--dispatch session event))
+      (mapc (lambda (event)
+              (when (memq (car event) '(finished queued listed changed done))
+                (smtpmail-session--dispatch session event)))
             (smtpmail-module--events (smtpmail-session-delivery session)))
-      (sleep-for 0.01)))
-  (let ((report (smtpmail-session-report session)))
-    (unless (eq (plist-get report :verdict) 'failed)
-      report)))
+      (sleep-for 0.01))))
 
 (defun smtpmail-session--keep-login (session)
   "Let auth-source keep the login of SESSION, which the server accepted.

@@ -43,6 +43,10 @@
 (require 'smtpmail-report)
 (require 'smtpmail-session)
 
+;; For those who load this file and not the autoloads.
+(autoload 'smtpmail-outbox "smtpmail-outbox-list" nil t)
+(autoload 'smtpmail-outbox-count "smtpmail-outbox-list")
+
 (defvar gnutls-trustfiles)
 
 (declare-function smtpmail-module--content "ext:exports.rs" ())
@@ -145,16 +149,13 @@ Return nil if the server took the message, else the reason, a string.
 ASK-FOR-PASSWORD non-nil asks for credentials at once.  The server and
 all else that is not given is what the variables say at the time of the
 call."
-  (unless (smtpmail-services-given smtpmail-smtp-server)
-    (smtpmail-query-smtp-server))
-  (let* ((host (or (smtpmail-services-given smtpmail-smtp-server)
-                   (error "`smtpmail-smtp-server' not defined")))
-         (request (smtpmail--request host recipient smtpmail-text-buffer))
+  (let* ((host (smtpmail--host))
+         (request `(,@(smtpmail--account-request host)
+                    ,@(smtpmail--message-request recipient smtpmail-text-buffer)))
          (port (plist-get request :port))
          (report (smtpmail-session-run
                   request smtpmail-smtp-service
-                  (or ask-for-password
-                      (smtpmail--login-demanded-p host)))))
+                  (or ask-for-password (smtpmail--login-demanded-p host)))))
     (setq smtpmail--report report)
     (when (plist-get request :entry)
       (setf (nth 2 smtpmail-outbox--entry) report))
@@ -163,21 +164,51 @@ call."
 
 ;;;; Requests
 
-(defun smtpmail--request (host recipients buffer)
-  "Return the engine's request to send the text in BUFFER to RECIPIENTS.
-HOST is the server's name; everything else is what the variables say."
+;; What the definition was; see `smtpmail--own-via-smtp-p'.
+(defconst smtpmail--own-via-smtp
+  (let ((advised nil))
+    (advice-mapc (lambda (&rest _) (setq advised t)) 'smtpmail-via-smtp)
+    (unless advised (symbol-function 'smtpmail-via-smtp)))
+  "The function `smtpmail-via-smtp' of this file.")
+
+(defun smtpmail--own-via-smtp-p ()
+  "Return non-nil if `smtpmail-via-smtp' is ours, without advice."
+  (let ((advised nil)
+        (definition (symbol-function 'smtpmail-via-smtp)))
+    (advice-mapc (lambda (&rest _) (setq advised t)) 'smtpmail-via-smtp)
+    (and (not advised)
+         (or (eq definition smtpmail--own-via-smtp)
+             ;; Compiled to native code meanwhile.
+             (and (fboundp 'subr-native-elisp-p)
+                  (subr-native-elisp-p definition)
+                  (equal (symbol-file 'smtpmail-via-smtp 'defun)
+                         (symbol-file 'smtpmail--own-via-smtp-p 'defun)))))))
+
+(defun smtpmail--host ()
+  "Return the server's name, asked for if it is not known."
+  (unless (smtpmail-services-given smtpmail-smtp-server)
+    (smtpmail-query-smtp-server))
+  (or (smtpmail-services-given smtpmail-smtp-server)
+      (error "`smtpmail-smtp-server' not defined")))
+
+(defun smtpmail--message-request (recipients buffer)
+  "Return the part of a request that says to send BUFFER to RECIPIENTS."
+  `( :sender ,(smtpmail--sender buffer)
+     :recipients ,(mapcar #'smtpmail-maybe-append-domain recipients)
+     ,@(if (smtpmail--queued-text-p buffer)
+           (append (list :entry (car smtpmail-outbox--entry))
+                   (smtpmail-outbox--place))
+         (smtpmail--text buffer smtpmail-code-conv-from))))
+
+(defun smtpmail--account-request (host)
+  "Return the part of a request that is the same for all messages to HOST.
+Everything else is what the variables say."
   (let ((client (smtpmail-auth-client-certificate host smtpmail-smtp-service))
         (security (smtpmail--security host)))
     `( :host ,host
        :port ,(smtpmail--port)
        :security ,security
        :ehlo-name ,(smtpmail-fqdn)
-       :sender ,(smtpmail--sender buffer)
-       :recipients ,(mapcar #'smtpmail-maybe-append-domain recipients)
-       ,@(if (smtpmail--queued-text-p buffer)
-             (append (list :entry (car smtpmail-outbox--entry))
-                     (smtpmail-outbox--place))
-           (smtpmail--text buffer smtpmail-code-conv-from))
        :login-required ,(or (smtpmail--login-demanded-p host)
                             (smtpmail-auth-entry-p host smtpmail-smtp-service))
        :clear-login ,(or (eq security 'never) (smtpmail--this-machine-p host))

@@ -15,7 +15,7 @@ use std::fs::File;
 use emacs::{Env, IntoLisp, Result, Value, defun};
 
 use self::lisp::Plist;
-use crate::delivery::{Answer, Delivery, Report};
+use crate::delivery::{Answer, Delivery};
 use crate::smtp::command::Line;
 use crate::smtp::secret::Secret;
 
@@ -93,10 +93,16 @@ fn content_path(content: &Content) -> Result<String> {
 /// `smtpmail-module--events'.
 ///
 /// REQUEST has the keys :host, :port, :security (implicit, never, opportunistic
-/// or required), :ehlo-name, :sender, :recipients (a list), :text (a string),
-/// :content or :entry with :queue-directory and :queue-index, :login-required, :clear-login, :verb, :refused-recipients (abort,
-/// ask or send-rest), :trust-files, :client-key, :client-certificate, :attempts,
-/// :connect-timeout, :timeout (seconds) and :traced-octets.
+/// or required), :ehlo-name, :login-required, :clear-login, :verb,
+/// :refused-recipients (abort, ask or send-rest), :trust-files, :client-key,
+/// :client-certificate, :attempts, :connect-timeout, :timeout (seconds) and
+/// :traced-octets; and one message or :messages, a list of plists, which go in
+/// order over one connection.  A message has the keys :sender, :recipients (a
+/// list), and :text (a string), :content or :entry (the name of an entry of the
+/// outbox that REQUEST's :queue-directory and :queue-index name).
+///
+/// Each message ends with an event `finished' with its place in the list as
+/// :index; the event `done' is the last one.
 #[defun]
 fn open<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'e>> {
     let channel = env.open_channel(pipe)?;
@@ -104,7 +110,7 @@ fn open<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'
     let bell = Box::new(lisp::bell(channel));
     let delivery = match request::parse(Plist::new(request))? {
         Ok(request) => Delivery::open(request, bell),
-        Err(failure) => Delivery::ended(Report::from(failure), bell),
+        Err((messages, failure)) => Delivery::ended(messages, &failure, bell),
     };
     Box::new(RefCell::new(delivery?)).into_lisp(env)
 }
@@ -179,7 +185,8 @@ fn answer<'e>(delivery: &Delivery, id: u64, yes: Value<'e>) -> Result<()> {
 
 /// Stop DELIVERY at once and wait for nothing.
 ///
-/// Return non-nil if the server may have taken the message.
+/// Return non-nil if the server may have taken a message of which no event
+/// `finished' tells yet.
 #[defun]
 fn cancel<'e>(env: &'e Env, delivery: &Delivery) -> Result<Value<'e>> {
     delivery.cancel().into_lisp(env)

@@ -55,7 +55,7 @@
   (pcase-dolist (`(,step . ,awaited) smtpmail-breaks-tests--steps)
     (pcase-dolist (`(,ending . ,text)
                    '(("close" . "localhost closed the connection")
-                     ("reset" . "the connection broke: connection reset by peer")))
+                     ("reset" . "localhost: the connection broke: connection reset by peer")))
       (ert-info ((format "%s %s" step ending))
         (smtpmail-test-with-server (server smtpmail-breaks-tests--server
                                            "--on" (concat step "=" ending))

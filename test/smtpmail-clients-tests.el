@@ -161,7 +161,9 @@
          (buffer (generate-new-buffer "*mail in a test*")))
      (unwind-protect
          (with-current-buffer buffer
-           (insert ,header mail-header-separator "\n" ,body)
+           ;; As a message buffer has it from the outset.
+           (insert "From: Me Myself <me@example.org>\n"
+                   ,header mail-header-separator "\n" ,body)
            (message-mode)
            (set-buffer-modified-p t)
            ,@forms)

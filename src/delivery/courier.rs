@@ -1,95 +1,90 @@
-//! One message's way to its end: connections, questions, retries, recipients
-//! split over transactions. It decides; the session below it moves octets.
+//! The messages' way to their ends: connections, questions, retries, which
+//! message goes when. It decides; the session below it moves octets, and what
+//! became of a message's recipients is known by its [`Mail`].
+//!
+//! Messages go in order over one connection, the next one given to it while the
+//! last reply to the one before is awaited. A single message is the list of one.
 
+mod questions;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::mailbox::{
-    Answer, Event, Mailbox, Question, QuestionId, RecipientReport, Report, Verdict,
-};
-use super::queue::Entry;
+use self::questions::{Kind, Open};
+use super::entries::{Entries, Entry};
+use super::mail::{Mail, Settled};
+use super::mailbox::{Answer, Event, Mailbox, Question, Report, Verdict};
 use super::request::{Content, Request, Text};
 use super::session::{Happening, Session};
 use crate::net::signal::Signal;
-use crate::smtp::capabilities::Capabilities;
 use crate::smtp::content::survey;
-use crate::smtp::dialogue::{
-    self, CredentialsReason, Input, LoginAnswer, Message, Outcome, Plan, RecipientVerdict,
-    RefusedRecipients,
-};
+use crate::smtp::dialogue::{self, Input, MessageId, Outcome, Plan};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 
 /// Longest pause between two tries, in seconds: somebody may be waiting.
 const MAX_PAUSE: u64 = 30;
 
-/// Deliver `request` and post how it went, whatever happens.
+/// Messages given to a connection at once: the one under way and the one that
+/// rides behind its end. Their texts are in memory.
+const MAX_ABOARD: usize = 2;
+
+/// Connections in a row that are lost without a reply to any message, until no
+/// further one is tried: the first may be the fault of one message.
+const MAX_BARREN_CONNECTIONS: u32 = 2;
+
+/// Deliver what `request` holds and post how it went, whatever happens.
 pub(super) fn run(mut request: Request, mailbox: &Mailbox) {
-    let work = AssertUnwindSafe(|| match content(&mut request) {
-        Ok(content) => settled(
-            &content,
-            Courier::new(&request, &content, mailbox).deliver(),
-        ),
-        Err(failure) => failure.into(),
-    });
-    let report = catch_unwind(work).unwrap_or_else(|_| {
+    for (number, failure) in std::mem::take(&mut request.unsendable) {
+        mailbox.post(Event::Finished(number, failure.into()));
+    }
+    let numbers: Vec<usize> = request.messages.iter().map(|m| m.number).collect();
+    let open = RefCell::new(numbers);
+    let mails = std::mem::take(&mut request.messages)
+        .into_iter()
+        .map(Mail::new);
+    let mails = mails.collect();
+    let work = AssertUnwindSafe(|| Courier::new(&request, mails, &open, mailbox).run());
+    let warning = catch_unwind(work).unwrap_or_else(|_| {
         let text = "internal error; please report it";
-        Failure::new(FailureKind::Protocol, Phase::Idle, text).into()
-    });
-    mailbox.post(Event::Finished(report));
-}
-
-/// The report after it is written down in the outbox, where the message is from.
-fn settled(content: &Content, report: Report) -> Report {
-    match content.entry.as_ref().map(|entry| entry.settle(&report)) {
-        // Marked as being sent and without an outcome, it is unknown to the next
-        // reader; so it is for this one.
-        Some(Err(failure)) if matches!(report.verdict, Verdict::Accepted(_)) => Report {
-            verdict: Verdict::Unknown(failure),
-            ..report
-        },
-        _ => report,
-    }
-}
-
-/// The text of the message and its facts.
-fn content(request: &mut Request) -> Result<Content, Failure> {
-    let unsendable = |text| Failure::new(FailureKind::Content, Phase::Mail, text);
-    let entry = match &request.text {
-        Text::Entry(place, name) => {
-            let recipients = request.envelope.recipients.len();
-            Some(Entry::claim(place, name, recipients)?)
+        let failure = Failure::new(FailureKind::Protocol, Phase::Idle, text);
+        for number in open.borrow_mut().drain(..) {
+            let mut report = Report::from(failure.clone());
+            if mailbox.is_past_point_of_no_return() {
+                report.verdict = Verdict::Unknown(failure.clone());
+            }
+            mailbox.post(Event::Finished(number, report));
         }
-        _ => None,
-    };
-    let text = match &entry {
-        Some(entry) => entry.text()?,
-        None => request.text.take().map_err(|error| {
-            unsendable(format!("the text of the message cannot be read: {error}"))
-        })?,
-    };
-    let facts = survey(&text);
-    match facts.first_nul {
-        Some(offset) => Err(unsendable(format!(
-            "the message contains a NUL character (octet {offset}), which no server has to take"
-        ))),
-        None => Ok(Content { text, facts, entry }),
-    }
+        None
+    });
+    mailbox.post(Event::Done(warning));
 }
 
 struct Courier<'a> {
     request: &'a Request,
-    content: &'a Content,
     mailbox: &'a Mailbox,
+    /// Numbers of messages that are not reported yet.
+    open: &'a RefCell<Vec<usize>>,
     /// As in the request, with what was learnt from answers.
     plan: Plan,
-    recipients: Vec<Recipient>,
-    /// Most recipients of a transaction, once the server has shown its limit.
-    batch_limit: Option<usize>,
-    /// The server's words on the last acceptance.
-    accepted: Option<String>,
+    mails: Vec<Mail>,
+    /// Places in `mails` of those that wait for their turn, …
+    line: VecDeque<usize>,
+    /// … of those given to the connection, …
+    aboard: VecDeque<usize>,
+    /// … and of those that wait for another try.
+    later: VecDeque<usize>,
+    /// Why the first of those was refused for now.
+    refused_for_now: Option<Failure>,
+    entries: Option<Rc<RefCell<Entries>>>,
     tries: u32,
-    /// Times that the whole text went out in vain.
-    texts_refused: u32,
+    barren: u32,
+    /// Whether a message came to its end on this connection, and whether one did
+    /// by a reply of the server.
+    finished: bool,
+    answered: bool,
     demanded: bool,
     /// There are no credentials: nobody is asked a second time unless they are
     /// demanded.
@@ -97,143 +92,217 @@ struct Courier<'a> {
     logged_in: bool,
 }
 
-struct Recipient {
-    report: RecipientReport,
-    /// Whether it still has to be told to a server.
-    waiting: bool,
-}
-
 /// How a connection ended for the courier.
 enum End {
-    Over(Verdict),
-    /// Not now: again after a pause.
-    Again(Failure),
+    /// Nobody is in line any more.
+    Over,
     /// The answer needed is in hand now.
     Reconnect,
-}
-
-/// A question that Lisp has not answered yet.
-struct Open {
-    id: QuestionId,
-    kind: Kind,
-}
-
-enum Kind {
-    /// With the refusal of the last ones.
-    Credentials(Option<Failure>),
-    /// After a refusal of the message, which stands without credentials.
-    DemandedCredentials(Failure),
-    ClearLogin,
-    RefusedRecipients,
+    /// For those still in line, as it stood.
+    Lost(Failure),
+    /// Nothing further is to be tried.
+    GiveUp(Failure),
 }
 
 impl<'a> Courier<'a> {
-    fn new(request: &'a Request, content: &'a Content, mailbox: &'a Mailbox) -> Self {
-        let recipients = request.envelope.recipients.iter().map(|mailbox| Recipient {
-            report: RecipientReport {
-                address: mailbox.to_string(),
-                accepted: false,
-                failure: None,
-            },
-            waiting: true,
-        });
+    fn new(
+        request: &'a Request,
+        mails: Vec<Mail>,
+        open: &'a RefCell<Vec<usize>>,
+        mailbox: &'a Mailbox,
+    ) -> Self {
         Self {
             request,
-            content,
             mailbox,
+            open,
             plan: request.plan.clone(),
-            recipients: recipients.collect(),
-            batch_limit: None,
-            accepted: None,
+            line: (0..mails.len()).collect(),
+            mails,
+            aboard: VecDeque::new(),
+            later: VecDeque::new(),
+            refused_for_now: None,
+            entries: None,
             tries: 0,
-            texts_refused: 0,
+            barren: 0,
+            finished: false,
+            answered: false,
             demanded: false,
             declined: false,
             logged_in: false,
         }
     }
 
-    fn deliver(&mut self) -> Report {
-        let verdict = loop {
-            self.tries += 1;
-            match self.connection() {
-                End::Over(verdict) => break verdict,
-                End::Reconnect => {}
-                End::Again(failure) if !self.may_retry(&failure) => break Verdict::Failed(failure),
-                End::Again(failure) => {
-                    let seconds = (1 << (self.tries - 1).min(16)).min(MAX_PAUSE);
-                    self.mailbox.post(Event::Retry(failure, seconds));
-                    if !self.pause(Duration::from_secs(seconds)) {
-                        break Verdict::Failed(Signal::stopped_failure(Phase::Idle));
+    /// Deliver all; what the disk did not take in the end.
+    fn run(mut self) -> Option<Failure> {
+        match self.open_entries() {
+            Ok(()) => self.deliver(),
+            Err(failure) => self.give_up(&failure),
+        }
+        self.entries
+            .and_then(|entries| entries.borrow_mut().sync().err())
+    }
+
+    fn open_entries(&mut self) -> Result<(), Failure> {
+        if let Some(place) = &self.request.queue {
+            let named = self
+                .mails
+                .iter()
+                .filter_map(|mail| match &mail.object.text {
+                    Text::Entry(name) => {
+                        Some((name.clone(), mail.object.envelope.recipients.len()))
                     }
+                    _ => None,
+                });
+            let entries = Entries::new(place, named.collect())?;
+            self.entries = Some(Rc::new(RefCell::new(entries)));
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self) {
+        loop {
+            if self.load_first() {
+                self.tries += 1;
+                (self.finished, self.answered) = (false, false);
+                let end = self.connection();
+                // In order, before those that were not given to it.
+                while let Some(place) = self.aboard.pop_back() {
+                    self.line.push_front(place);
+                }
+                if let Err(failure) = self.after_connection(end) {
+                    return self.give_up(&failure);
                 }
             }
-        };
-        // Those who wait in vain have their refusal in their report; the others
-        // have got the message.
-        let verdict = match (verdict, &self.accepted) {
-            (Verdict::Failed(failure), Some(words)) if self.all_answered(&failure) => {
-                Verdict::Accepted(words.clone())
+            if let Some(failure) = self.refused_for_now.take_if(|_| self.line.is_empty()) {
+                if !self.pause_for(failure) {
+                    return self.give_up(&Signal::stopped_failure(Phase::Idle));
+                }
+                self.line.append(&mut self.later);
             }
-            (verdict, _) => verdict,
-        };
-        Report {
-            verdict,
-            recipients: self
-                .recipients
-                .iter()
-                .map(|recipient| recipient.report.clone())
-                .collect(),
-            logged_in: self.logged_in,
+            if self.line.is_empty() {
+                return;
+            }
         }
     }
 
-    /// After a message was taken for some, with the user's will, and the others
-    /// were refused for now: is every one of them accounted for?
-    fn all_answered(&self, failure: &Failure) -> bool {
-        failure.phase == Phase::Recipient
-            && self.plan.refused_recipients == RefusedRecipients::SendRest
-            && self
-                .recipients
-                .iter()
-                .all(|r| r.report.accepted || r.report.failure.is_some())
+    /// What the end of a connection means for those still in line.
+    ///
+    /// # Errors
+    /// Nothing further is to be tried.
+    fn after_connection(&mut self, end: End) -> Result<(), Failure> {
+        match end {
+            End::Over | End::Reconnect => Ok(()),
+            End::GiveUp(failure) => Err(failure),
+            End::Lost(_) if self.line.is_empty() => Ok(()),
+            // The server itself has said "not now" (RFC 5321 §3.8).
+            End::Lost(failure) if failure.is_transient() => {
+                if self.tries >= self.request.attempts {
+                    return Err(failure);
+                }
+                self.later.append(&mut self.line);
+                self.refused_for_now = Some(failure);
+                Ok(())
+            }
+            End::Lost(failure) => {
+                self.barren = if self.answered { 0 } else { self.barren + 1 };
+                match self.finished && self.barren < MAX_BARREN_CONNECTIONS {
+                    true => Ok(()),
+                    false => Err(failure),
+                }
+            }
+        }
     }
 
-    fn may_retry(&self, failure: &Failure) -> bool {
-        failure.is_transient() && self.tries < self.request.attempts && self.texts_refused < 2
+    /// Whether a message waits whose text can be had; those before it that have
+    /// none come to their end.
+    fn load_first(&mut self) -> bool {
+        while let Some(place) = self.line.front().copied() {
+            if self.load(place) {
+                return true;
+            }
+            self.line.pop_front();
+        }
+        false
+    }
+
+    /// The text of the mail at `place` is in memory; or the mail has failed.
+    fn load(&mut self, place: usize) -> bool {
+        if self.mails[place].content.is_none() {
+            match content(&mut self.mails[place].object.text, self.entries.as_ref()) {
+                Ok(content) => self.mails[place].content = Some(Rc::new(content)),
+                Err(failure) => {
+                    self.finish(place, Verdict::Failed(failure));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// The mail at `place` is over: written down, where it is from the outbox,
+    /// and reported.
+    fn finish(&mut self, place: usize, verdict: Verdict) {
+        let policy = self.plan.refused_recipients;
+        let mail = &mut self.mails[place];
+        let mut report = mail.report(verdict, policy, self.logged_in);
+        mail.content = None;
+        mail.is_over = true;
+        self.finished = true;
+        if let (Some(entries), Text::Entry(name)) = (&self.entries, &mail.object.text)
+            && let Err(failure) = Entry::new(entries, name).settle(&report)
+            && matches!(report.verdict, Verdict::Accepted(_))
+        {
+            // Marked as being sent and without an outcome, it is unknown to the
+            // next reader; so it is for this one.
+            report.verdict = Verdict::Unknown(failure);
+        }
+        let number = mail.object.number;
+        self.open.borrow_mut().retain(|open| *open != number);
+        self.mailbox.post(Event::Finished(number, report));
+        let left = self.line.len() + self.aboard.len() + self.later.len();
+        if left > 0 && !self.mails.iter().any(Mail::is_taken_in_part) {
+            self.mailbox.renew_point_of_no_return();
+        }
+    }
+
+    /// Nothing more is tried: this is why for all that are left.
+    fn give_up(&mut self, failure: &Failure) {
+        for list in [&mut self.line, &mut self.later] {
+            self.aboard.append(list);
+        }
+        while let Some(place) = self.aboard.pop_front() {
+            self.finish(place, Verdict::Failed(failure.clone()));
+        }
     }
 
     /// One connection from its beginning to its end.
     fn connection(&mut self) -> End {
-        let mut session =
-            match Session::open(self.request, self.content, self.plan.clone(), self.mailbox) {
-                Ok(session) => session,
-                Err(failure) => return End::Over(Verdict::Failed(failure)),
-            };
+        let mut session = match Session::open(self.request, self.plan.clone(), self.mailbox) {
+            Ok(session) => session,
+            Err(failure) => return End::GiveUp(failure),
+        };
         let mut open: Option<Open> = None;
-        let mut batch = Vec::new();
+        let mut ready = false;
         // Whether Lisp waits for the reply to a line.
         let mut line_due = false;
         loop {
             match session.next() {
                 Happening::Ready => {
+                    ready = true;
                     self.note_login(&session);
                     let others = &session.dialogue().capabilities().others;
                     if !others.is_empty() {
                         self.mailbox.post(Event::UnknownExtensions(others.clone()));
                     }
-                    batch = self.batch(session.dialogue().capabilities());
-                    session.feed(Input::NextMessage(self.message(&batch)));
+                    self.feed(&mut session);
                 }
                 Happening::Heard(reply) => {
                     line_due = false;
                     self.mailbox.post(Event::Heard(Some(reply)));
                 }
-                Happening::Asked(dialogue::Question::Credentials {
-                    reason: CredentialsReason::Offered,
-                    ..
-                }) if self.declined => session.feed(Input::Login(None)),
-                Happening::Asked(question) => open = Some(self.ask(question, &batch, &session)),
+                Happening::Asked(question) => {
+                    open = self.ask(question, &mut session);
+                }
                 Happening::Rung => {
                     // Others ring too: without an answer the question stays open.
                     let answer = open
@@ -250,42 +319,22 @@ impl<'a> Courier<'a> {
                     };
                     if let Some(answer) = answer
                         && let Some(asked) = open.take()
-                        && let Some(end) =
-                            self.apply(answer, asked.kind, Some((&mut session, &batch)))
+                        && let Err(failure) = self.apply(answer, asked.kind, Some(&mut session))
                     {
                         session.quit();
-                        return end;
+                        return End::GiveUp(failure);
                     }
                 }
                 // The connection went away under an open question; what counts is
                 // the answer.
-                Happening::Finished(outcome)
+                Happening::Finished(_, outcome)
                     if open.is_some()
                         && matches!(outcome.verdict, dialogue::Verdict::Failed(_)) => {}
-                Happening::Finished(outcome) => {
+                Happening::Finished(id, outcome) => {
                     self.note_login(&session);
-                    match self.settle(&batch, outcome) {
-                        Settled::NextBatch => {
-                            batch = self.batch(session.dialogue().capabilities());
-                            session.feed(Input::NextMessage(self.message(&batch)));
-                        }
-                        Settled::Demanded(failure) => {
-                            let question = Question::Credentials {
-                                offered: session.dialogue().capabilities().auth.clone(),
-                                refused: None,
-                                demanded: Some(failure.clone()),
-                                protected: session.is_protected(),
-                            };
-                            let id = self.mailbox.ask(question);
-                            open = Some(Open {
-                                id,
-                                kind: Kind::DemandedCredentials(failure),
-                            });
-                        }
-                        Settled::End(end) => {
-                            session.quit();
-                            return end;
-                        }
+                    open = self.settle(id, outcome, &session).or(open);
+                    if open.is_none() {
+                        self.feed(&mut session);
                     }
                 }
                 Happening::Ended(failure) => {
@@ -294,18 +343,44 @@ impl<'a> Courier<'a> {
                     if line_due {
                         self.mailbox.post(Event::Heard(None));
                     }
-                    let stopped = self.mailbox.signal.is_stopped();
-                    return match (open, failure) {
-                        (Some(open), _) if !stopped => self.await_offline(open),
-                        (_, Some(failure)) if failure.is_transient() => End::Again(failure),
-                        (_, Some(failure)) => End::Over(Verdict::Failed(failure)),
-                        (_, None) => End::Over(Verdict::Failed(Failure::new(
-                            FailureKind::Closed,
-                            Phase::Idle,
-                            "the connection ended early",
-                        ))),
+                    let failure = failure.unwrap_or_else(|| {
+                        let text = "the connection ended early";
+                        Failure::new(FailureKind::Closed, Phase::Idle, text)
+                    });
+                    return match open {
+                        _ if self.mailbox.signal.is_stopped() => End::GiveUp(failure),
+                        Some(open) => self.await_offline(open),
+                        None if ready || failure.is_transient() => End::Lost(failure),
+                        None => End::GiveUp(failure),
                     };
                 }
+            }
+            if open.is_none() && ready && self.line.is_empty() && self.aboard.is_empty() {
+                session.quit();
+                return End::Over;
+            }
+        }
+    }
+
+    /// Give the connection as many messages as it may have at once.
+    fn feed(&mut self, session: &mut Session<'_>) {
+        let capabilities = session.dialogue().capabilities().clone();
+        // A login that the server demands must find nothing else under way.
+        let login_may_help = !session.dialogue().is_logged_in() && !capabilities.auth.is_empty();
+        let room = if login_may_help { 1 } else { MAX_ABOARD };
+        while self.aboard.len() < room
+            && let Some(place) = self.line.pop_front()
+        {
+            if !self.load(place) {
+                continue;
+            }
+            let mail = &mut self.mails[place];
+            if let (Some(message), Some(content)) = (
+                mail.next_message(place as MessageId, &capabilities),
+                mail.content.clone(),
+            ) {
+                session.send(message, content);
+                self.aboard.push_back(place);
             }
         }
     }
@@ -316,256 +391,58 @@ impl<'a> Courier<'a> {
         }
     }
 
-    /// The recipients of the next transaction.
-    fn batch(&self, capabilities: &Capabilities) -> Vec<usize> {
-        let limit = [capabilities.max_recipients, self.batch_limit]
-            .into_iter()
-            .flatten()
-            .min();
-        let waiting = (0..self.recipients.len()).filter(|index| self.recipients[*index].waiting);
-        let mut waiting: Vec<_> = waiting.collect();
-        if let Some(limit) = limit.filter(|limit| *limit < waiting.len()) {
-            // Who was refused for now must not keep out who was not tried yet.
-            waiting.sort_by_key(|index| self.recipients[*index].report.failure.is_some());
-            waiting.truncate(limit);
+    /// The transaction `id` is over; perhaps a question comes of it.
+    fn settle(&mut self, id: MessageId, outcome: Outcome, session: &Session<'_>) -> Option<Open> {
+        let place = place_of(id);
+        if is_a_reply(&outcome) {
+            self.answered = true;
         }
-        waiting
-    }
-
-    fn message(&self, batch: &[usize]) -> Message {
-        let envelope = &self.request.envelope;
-        Message {
-            id: 0,
-            reverse_path: envelope.reverse_path.clone(),
-            recipients: batch
-                .iter()
-                .map(|index| envelope.recipients[*index].clone())
-                .collect(),
-            octets: self.content.facts.wire_len,
-            eight_bit: self.content.facts.eight_bit,
+        let settled = self.mails[place].settle(outcome);
+        if !matches!(settled, Settled::Untried) {
+            self.aboard.retain(|aboard| *aboard != place);
         }
-    }
-
-    fn ask(&self, question: dialogue::Question, batch: &[usize], session: &Session<'_>) -> Open {
-        let (question, kind) = match question {
-            dialogue::Question::Credentials { offered, reason } => {
-                let refused = match reason {
-                    CredentialsReason::Offered => None,
-                    CredentialsReason::Refused(failure) => Some(failure),
-                };
+        match settled {
+            // It goes back to the line with the end of the connection.
+            Settled::Untried => {}
+            Settled::NextBatch => self.line.push_front(place),
+            Settled::Again(failure) => {
+                let may_retry =
+                    self.tries < self.request.attempts && self.mails[place].texts_refused < 2;
+                match may_retry {
+                    true => {
+                        self.later.push_back(place);
+                        self.refused_for_now.get_or_insert(failure);
+                    }
+                    false => self.finish(place, Verdict::Failed(failure)),
+                }
+            }
+            Settled::Over(verdict) => self.finish(place, verdict),
+            Settled::Demanded(failure) if std::mem::replace(&mut self.demanded, true) => {
+                self.finish(place, Verdict::Failed(failure));
+            }
+            Settled::Demanded(failure) => {
+                self.line.push_front(place);
                 let question = Question::Credentials {
-                    offered,
-                    refused: refused.clone(),
-                    demanded: None,
+                    offered: session.dialogue().capabilities().auth.clone(),
+                    refused: None,
+                    demanded: Some(failure.clone()),
                     protected: session.is_protected(),
                 };
-                (question, Kind::Credentials(refused))
-            }
-            dialogue::Question::ClearLogin => (Question::ClearLogin, Kind::ClearLogin),
-            dialogue::Question::RefusedRecipients(_, verdicts) => {
-                let addresses = batch
-                    .iter()
-                    .map(|index| &self.recipients[*index].report.address);
-                let reports = addresses
-                    .zip(verdicts)
-                    .map(|(address, verdict)| RecipientReport {
-                        address: address.clone(),
-                        accepted: verdict == RecipientVerdict::Accepted,
-                        failure: match verdict {
-                            RecipientVerdict::Refused(failure) => Some(failure),
-                            _ => None,
-                        },
-                    });
-                (
-                    Question::RefusedRecipients(reports.collect()),
-                    Kind::RefusedRecipients,
-                )
-            }
-        };
-        Open {
-            id: self.mailbox.ask(question),
-            kind,
-        }
-    }
-
-    /// Make use of an answer, on the connection where it still stands.
-    fn apply(
-        &mut self,
-        answer: Answer,
-        kind: Kind,
-        session: Option<(&mut Session<'_>, &[usize])>,
-    ) -> Option<End> {
-        let demanded = matches!(kind, Kind::DemandedCredentials(_));
-        match (answer, kind) {
-            (Answer::Login(login), Kind::Credentials(refused)) => {
-                self.keep(login.as_ref());
-                match (session, refused) {
-                    (Some((session, _)), _) => session.feed(Input::Login(login)),
-                    (None, Some(refused)) if login.is_none() => {
-                        let failure = refused.of_kind(FailureKind::Authentication);
-                        return Some(End::Over(Verdict::Failed(failure)));
-                    }
-                    (None, _) => {}
-                }
-            }
-            (Answer::LoggedIn, Kind::Credentials(_) | Kind::DemandedCredentials(_))
-                if session.is_some() =>
-            {
-                if let Some((session, batch)) = session {
-                    session.feed(Input::LoggedIn);
-                    if demanded {
-                        session.feed(Input::NextMessage(self.message(batch)));
-                    }
-                }
-            }
-            (Answer::Login(Some(login)), Kind::DemandedCredentials(_)) => {
-                self.keep(Some(&login));
-                if let Some((session, batch)) = session {
-                    session.feed(Input::Login(Some(login)));
-                    session.feed(Input::NextMessage(self.message(batch)));
-                }
-            }
-            (_, Kind::DemandedCredentials(failure)) => {
-                return Some(End::Over(Verdict::Failed(failure)));
-            }
-            (Answer::Yes(yes), Kind::ClearLogin) => {
-                self.plan.clear_login_allowed = yes;
-                if let Some((session, _)) = session {
-                    session.feed(Input::ClearLogin(yes));
-                }
-            }
-            (Answer::Yes(yes), Kind::RefusedRecipients) => {
-                if yes {
-                    self.plan.refused_recipients = RefusedRecipients::SendRest;
-                } else {
-                    self.plan.refused_recipients = RefusedRecipients::Abort;
-                }
-                if let Some((session, _)) = session {
-                    session.feed(Input::SendRest(yes));
-                }
-            }
-            // Our own Lisp answered another question: as good as a refusal.
-            (_, _) => {
-                let text = "the question was not answered";
-                return Some(End::Over(Verdict::Failed(Failure::new(
-                    FailureKind::Cancelled,
-                    Phase::Idle,
-                    text,
-                ))));
+                return Some(Open {
+                    id: self.mailbox.ask(question),
+                    kind: Kind::DemandedCredentials(failure),
+                });
             }
         }
         None
     }
 
-    fn keep(&mut self, login: Option<&LoginAnswer>) {
-        self.plan.login = login.cloned();
-        self.declined = login.is_none();
-    }
-
-    /// The server left while the user thinks: the answer serves a new connection.
-    fn await_offline(&mut self, open: Open) -> End {
-        loop {
-            if self.mailbox.signal.is_stopped() {
-                return End::Over(Verdict::Failed(Signal::stopped_failure(Phase::Idle)));
-            }
-            match self.mailbox.take_answer(open.id) {
-                Some(Answer::Say(_)) => self.mailbox.post(Event::Heard(None)),
-                Some(answer) => {
-                    self.tries -= 1;
-                    return self
-                        .apply(answer, open.kind, None)
-                        .unwrap_or(End::Reconnect);
-                }
-                None => {}
-            }
-            if let Err(error) = self.mailbox.signal.wait(&[], None) {
-                return End::Over(Verdict::Failed(Failure::new(
-                    FailureKind::Closed,
-                    Phase::Idle,
-                    error.to_string(),
-                )));
-            }
-        }
-    }
-
-    /// A transaction is over: note every recipient and say what comes next.
-    fn settle(&mut self, batch: &[usize], outcome: Outcome) -> Settled {
-        let taken = matches!(outcome.verdict, dialogue::Verdict::Accepted(_));
-        let mut postponed = false;
-        for (index, verdict) in batch.iter().zip(&outcome.recipients) {
-            let recipient = &mut self.recipients[*index];
-            match verdict {
-                RecipientVerdict::Accepted => {
-                    recipient.report.accepted = taken;
-                    recipient.report.failure = None;
-                    recipient.waiting = !taken;
-                }
-                RecipientVerdict::Refused(failure) => {
-                    recipient.waiting = !taken || failure.is_transient();
-                    recipient.report.failure = Some(failure.clone());
-                }
-                RecipientVerdict::Postponed(_) => postponed = true,
-                RecipientVerdict::Untried => {}
-            }
-        }
-        match outcome.verdict {
-            dialogue::Verdict::Accepted(reply) => {
-                self.accepted = Some(reply.text());
-                if postponed {
-                    let accepted = outcome
-                        .recipients
-                        .iter()
-                        .filter(|v| **v == RecipientVerdict::Accepted);
-                    self.batch_limit = Some(accepted.count().max(1));
-                }
-                self.after_acceptance()
-            }
-            dialogue::Verdict::Failed(failure) => {
-                self.texts_refused += u32::from(failure.phase == Phase::Final);
-                Settled::End(match failure.is_transient() {
-                    true => End::Again(failure),
-                    false => End::Over(Verdict::Failed(failure)),
-                })
-            }
-            dialogue::Verdict::LoginDemanded(failure) => {
-                match std::mem::replace(&mut self.demanded, true) {
-                    true => Settled::End(End::Over(Verdict::Failed(failure))),
-                    false => Settled::Demanded(failure),
-                }
-            }
-            dialogue::Verdict::Unknown(failure) => {
-                Settled::End(End::Over(Verdict::Unknown(failure)))
-            }
-        }
-    }
-
-    /// The server took the message for some: who is left?
-    fn after_acceptance(&self) -> Settled {
-        let mut waiting = self
-            .recipients
-            .iter()
-            .filter(|recipient| recipient.waiting)
-            .peekable();
-        if waiting.peek().is_none() {
-            let words = self.accepted.clone().unwrap_or_default();
-            return Settled::End(End::Over(Verdict::Accepted(words)));
-        }
-        // Those refused for now come after a pause, those only postponed at once.
-        match waiting
-            .map(|recipient| recipient.report.failure.clone())
-            .collect::<Option<Vec<_>>>()
-        {
-            Some(failures) => match failures.into_iter().next() {
-                Some(failure) => Settled::End(End::Again(failure)),
-                None => Settled::NextBatch,
-            },
-            None => Settled::NextBatch,
-        }
-    }
-
-    /// Wait; false when stopped.
-    fn pause(&self, length: Duration) -> bool {
-        let end = Instant::now() + length;
+    /// Wait after `failure`, longer each time; false when stopped.
+    fn pause_for(&self, failure: Failure) -> bool {
+        let doublings = self.tries.saturating_sub(1).min(16);
+        let seconds = (1 << doublings).min(MAX_PAUSE);
+        self.mailbox.post(Event::Retry(failure, seconds));
+        let end = Instant::now() + Duration::from_secs(seconds);
         while !self.mailbox.signal.is_stopped() {
             match self.mailbox.signal.wait(&[], Some(end)) {
                 Ok(_) if Instant::now() < end => {}
@@ -576,9 +453,38 @@ impl<'a> Courier<'a> {
     }
 }
 
-/// What comes after a transaction.
-enum Settled {
-    NextBatch,
-    Demanded(Failure),
-    End(End),
+/// Messages bear their places as their ids.
+fn place_of(id: MessageId) -> usize {
+    usize::try_from(id).expect("made of a usize by `feed`")
+}
+
+/// Whether the server had a word on the message itself.
+fn is_a_reply(outcome: &Outcome) -> bool {
+    match &outcome.verdict {
+        dialogue::Verdict::Accepted(_) | dialogue::Verdict::LoginDemanded(_) => true,
+        dialogue::Verdict::Failed(failure) => failure.code.is_some_and(|code| code != 421),
+        dialogue::Verdict::Unknown(_) | dialogue::Verdict::Untried(_) => false,
+    }
+}
+
+/// The text of a message and its facts.
+fn content(text: &mut Text, entries: Option<&Rc<RefCell<Entries>>>) -> Result<Content, Failure> {
+    let unsendable = |text| Failure::new(FailureKind::Content, Phase::Mail, text);
+    let entry = match (&text, entries) {
+        (Text::Entry(name), Some(entries)) => Some(Entry::new(entries, name)),
+        _ => None,
+    };
+    let text = match &entry {
+        Some(entry) => entry.text()?,
+        None => text.take().map_err(|error| {
+            unsendable(format!("the text of the message cannot be read: {error}"))
+        })?,
+    };
+    let facts = survey(&text);
+    match facts.first_nul {
+        Some(offset) => Err(unsendable(format!(
+            "the message contains a NUL character (octet {offset}), which no server has to take"
+        ))),
+        None => Ok(Content { text, facts, entry }),
+    }
 }

@@ -24,7 +24,6 @@ pub enum Event {
     /// Keywords of the server's EHLO of which the engine knows nothing.
     UnknownExtensions(Vec<String>),
     /// An entry of the outbox got the outcome asked for, or was not to be had.
-    /// Nothing comes after this.
     Changed(bool),
     /// A connection stands: the server's address with port.
     Connected(String),
@@ -32,7 +31,7 @@ pub enum Event {
     LoggedIn,
     /// The reply to [`Answer::Say`]; none, if the connection is gone.
     Heard(Option<Reply>),
-    /// What is in the outbox. Nothing comes after this.
+    /// What is in the outbox.
     Listed(Listing),
     /// What is being waited for now.
     Phase(Phase),
@@ -40,7 +39,7 @@ pub enum Event {
     Progress(u64, u64),
     /// An answer is wanted.
     Question(QuestionId, Question),
-    /// A message is in the outbox, durably. Nothing comes after this.
+    /// A message is in the outbox, durably.
     Queued {
         /// The entry's name.
         name: String,
@@ -55,8 +54,11 @@ pub enum Event {
     Secured(TlsFacts),
     /// Lines for the trace, each with its line feed.
     Trace(String),
-    /// It is over. Nothing comes after this.
-    Finished(Report),
+    /// The message of this number is over.
+    Finished(usize, Report),
+    /// All is over; what the disk did not take although every message has its
+    /// outcome. Nothing comes after this.
+    Done(Option<Failure>),
 }
 
 /// What only the user, or what speaks for the user, knows.
@@ -246,6 +248,24 @@ impl Mailbox {
                 _ => Some(point::PASSED),
             })
             .is_ok()
+    }
+
+    /// A message is over and reported: what comes next has its own point.
+    pub fn renew_point_of_no_return(&self) {
+        // After a stop nothing comes next.
+        let _ = self
+            .point
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
+                (now != point::STOPPED).then_some(point::OPEN)
+            });
+    }
+
+    /// Whether the end of a text may have reached the server, unreported.
+    pub fn is_past_point_of_no_return(&self) -> bool {
+        matches!(
+            self.point.load(Ordering::SeqCst),
+            point::PASSED | point::TAKEN
+        )
     }
 
     /// The server's word on the text is in, or its end is still here.

@@ -1,13 +1,15 @@
-//! FLOOR 3: deliveries. A courier thread takes one message through as many
-//! connections as it needs; events come back through a mailbox, answers go in.
+//! FLOOR 3: deliveries. A courier thread takes its messages, one after the
+//! other, over one connection, or as many as they need; events come back through a mailbox, answers go in.
 //!
 //! Nothing here blocks the caller: [`Delivery::open`] starts the courier,
 //! [`Delivery::events`] takes what has happened, [`Delivery::answer`] and
 //! [`Delivery::cancel`] ring its bell. What to do about refusals, retries and
-//! logins is decided in `courier`; how octets move, in `session`.
+//! logins is decided in `courier.rs`; how octets move, in `session.rs`.
 
 mod courier;
+mod entries;
 mod limits;
+mod mail;
 mod mailbox;
 mod queue;
 mod request;
@@ -21,11 +23,11 @@ pub use self::limits::TimeLimits;
 use self::mailbox::Mailbox;
 pub use self::mailbox::{Answer, Event, Question, QuestionId, RecipientReport, Report, Verdict};
 pub use self::queue::{Job, QueuePlace, QueueRequest};
-pub use self::request::{Envelope, Request, Text, TlsFiles};
+pub use self::request::{Envelope, MailObject, Request, Text, TlsFiles};
 use crate::net::threads;
 use crate::smtp::failure::Failure;
 
-/// A message under way. Dropping it stops the courier without waiting for it.
+/// Messages under way. Dropping it stops the courier without waiting for it.
 #[derive(Debug)]
 pub struct Delivery {
     mailbox: Arc<Mailbox>,
@@ -47,13 +49,16 @@ impl Delivery {
         Ok(Self { mailbox })
     }
 
-    /// A delivery that is over before it began.
+    /// A delivery of that many messages that is over before it began.
     ///
     /// # Errors
     /// The system has no descriptor left.
-    pub fn ended(report: Report, bell: Bell) -> io::Result<Self> {
+    pub fn ended(messages: usize, failure: &Failure, bell: Bell) -> io::Result<Self> {
         let mailbox = Arc::new(Mailbox::new(bell)?);
-        mailbox.post(Event::Finished(report));
+        for number in 0..messages {
+            mailbox.post(Event::Finished(number, failure.clone().into()));
+        }
+        mailbox.post(Event::Done(None));
         Ok(Self { mailbox })
     }
 
@@ -67,8 +72,9 @@ impl Delivery {
         self.mailbox.answer(id, answer);
     }
 
-    /// Stop at once; nothing is waited for. True if the server may have taken the
-    /// message: the end of its text may be on the way.
+    /// Stop at once; nothing is waited for. True if the server may have taken a
+    /// message of which no [`Event::Finished`] tells yet: the end of its text may
+    /// be on the way.
     pub fn cancel(&self) -> bool {
         self.mailbox.cancel()
     }

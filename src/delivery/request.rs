@@ -5,12 +5,14 @@ use std::io::{self, Read, Seek};
 use std::path::PathBuf;
 
 use super::TimeLimits;
-use super::queue::{Entry, QueuePlace};
+use super::entries::Entry;
+use super::queue::QueuePlace;
 use crate::net::tls::{ClientFiles, TlsSettings};
 use crate::outbox::EntryName;
 use crate::smtp::address::{Mailbox, ReversePath};
 use crate::smtp::content::Facts;
 use crate::smtp::dialogue::Plan;
+use crate::smtp::failure::Failure;
 
 /// Sender and recipients as SMTP knows them.
 #[derive(Clone, Debug)]
@@ -21,7 +23,7 @@ pub struct Envelope {
     pub recipients: Vec<Mailbox>,
 }
 
-/// One message for one server.
+/// Messages for one server, in the name of one user.
 #[derive(Debug)]
 pub struct Request {
     /// The server's ASCII name or address; its certificate must bear it.
@@ -32,16 +34,29 @@ pub struct Request {
     pub plan: Plan,
     /// Whom to trust and who we are.
     pub tls: TlsFiles,
-    /// From whom, to whom.
-    pub envelope: Envelope,
-    /// The message with any line ends; without Bcc.
-    pub text: Text,
+    /// In the order in which they go.
+    pub messages: Vec<MailObject>,
+    /// Those that SMTP cannot say, by number: reported at once.
+    pub unsendable: Vec<(usize, Failure)>,
+    /// Where [`Text::Entry`] is.
+    pub queue: Option<QueuePlace>,
     /// Times that a message is tried while the server says 4yz; at least 1.
     pub attempts: u32,
     /// How long to wait for anything.
     pub limits: TimeLimits,
     /// Octets of the text that the trace shows.
     pub traced_octets: usize,
+}
+
+/// An envelope and its content (RFC 5321 §2.3.1).
+#[derive(Debug)]
+pub struct MailObject {
+    /// By which the caller knows it; unique in its request.
+    pub number: usize,
+    /// From whom, to whom.
+    pub envelope: Envelope,
+    /// The message with any line ends; without Bcc.
+    pub text: Text,
 }
 
 /// Where a message's text is.
@@ -52,7 +67,7 @@ pub enum Text {
     /// In a file, from its beginning; read by the courier.
     File(File),
     /// An entry of the outbox, claimed for as long as it is under way.
-    Entry(QueuePlace, EntryName),
+    Entry(EntryName),
 }
 
 impl Text {
@@ -63,7 +78,7 @@ impl Text {
     pub(super) fn take(&mut self) -> io::Result<Vec<u8>> {
         match self {
             Self::Bytes(bytes) => Ok(std::mem::take(bytes)),
-            Self::Entry(..) => Err(io::Error::other("an entry of the outbox is no text")),
+            Self::Entry(_) => Err(io::Error::other("an entry of the outbox is no text")),
             Self::File(file) => {
                 let mut bytes =
                     Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
@@ -76,7 +91,6 @@ impl Text {
 }
 
 /// A message's text in memory, and what had to be learnt of it.
-#[derive(Debug)]
 pub(super) struct Content {
     /// The text, with any line ends.
     pub text: Vec<u8>,

@@ -1,7 +1,8 @@
 //! One connection: drives a dialogue over a wire. It moves octets, keeps the
 //! clocks and the trace; what to do about anything is the courier's.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,9 @@ use crate::net::tls::{self, TlsFacts, TlsSettings};
 use crate::net::wire::Wire;
 use crate::net::words::words;
 use crate::smtp::content::{Encoder, Framing};
-use crate::smtp::dialogue::{Dialogue, Input, Outcome, Output, Plan, Question, Security, Verdict};
+use crate::smtp::dialogue::{
+    Dialogue, Input, Message, MessageId, Outcome, Output, Plan, Question, Security, Verdict,
+};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 use crate::smtp::reply::{Reply, ReplyReader};
 use crate::smtp::secret::Secret;
@@ -38,7 +41,7 @@ pub(super) enum Happening {
     /// A question came up.
     Asked(Question),
     /// A message came to its end.
-    Finished(Outcome),
+    Finished(MessageId, Outcome),
     /// The reply to a line of a login from outside.
     Heard(Reply),
     /// The connection is over.
@@ -49,6 +52,8 @@ pub(super) enum Happening {
 
 /// A message's text on its way to the wire.
 struct Sending {
+    id: MessageId,
+    content: Rc<Content>,
     encoder: Encoder,
     encoded_all: bool,
     octets: u64,
@@ -57,8 +62,9 @@ struct Sending {
 
 pub(super) struct Session<'a> {
     request: &'a Request,
-    content: &'a Content,
     mailbox: &'a Mailbox,
+    /// The texts of the messages given to the dialogue and not finished.
+    contents: HashMap<MessageId, Rc<Content>>,
     trace: Trace,
     wire: Wire,
     dialogue: Dialogue,
@@ -70,6 +76,8 @@ pub(super) struct Session<'a> {
     written: usize,
     incoming: Vec<u8>,
     sending: Option<Sending>,
+    /// The message whose end was written last.
+    ended: Option<MessageId>,
     /// The last time that anything went forward.
     progress: Instant,
     phase: Option<Phase>,
@@ -82,12 +90,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// `Resolve`, `Connect`, `Timeout`, `Cancelled`, `Tls` or `Certificate`.
-    pub fn open(
-        request: &'a Request,
-        content: &'a Content,
-        plan: Plan,
-        mailbox: &'a Mailbox,
-    ) -> Result<Self, Failure> {
+    pub fn open(request: &'a Request, plan: Plan, mailbox: &'a Mailbox) -> Result<Self, Failure> {
         let mut trace = Trace::new();
         let signal: &Arc<Signal> = &mailbox.signal;
         let deadline = Instant::now() + request.limits.limit(Phase::Connect);
@@ -107,8 +110,8 @@ impl<'a> Session<'a> {
         let implicit = plan.security == Security::Implicit;
         let mut session = Self {
             request,
-            content,
             mailbox,
+            contents: HashMap::new(),
             trace,
             wire,
             dialogue: Dialogue::new(plan),
@@ -118,6 +121,7 @@ impl<'a> Session<'a> {
             written: 0,
             incoming: Vec::new(),
             sending: None,
+            ended: None,
             progress: Instant::now(),
             phase: None,
             happened: VecDeque::new(),
@@ -141,6 +145,12 @@ impl<'a> Session<'a> {
     /// Tell the dialogue something.
     pub fn feed(&mut self, input: Input) {
         self.dialogue.handle(input);
+    }
+
+    /// Let `message` go, with this text, when its turn comes.
+    pub fn send(&mut self, message: Message, content: Rc<Content>) {
+        self.contents.insert(message.id, content);
+        self.feed(Input::NextMessage(message));
     }
 
     /// Run until something wants the courier.
@@ -210,15 +220,15 @@ impl<'a> Session<'a> {
                     };
                     self.feed(input);
                 }
-                Output::SendText(_) => {
+                Output::SendText(id) => {
+                    let content = self.contents.get(&id);
+                    let content = content.expect("`send` kept the text, `Finished` comes later");
                     let shown = self.request.traced_octets;
-                    self.trace.text(
-                        self.mailbox,
-                        &self.content.text,
-                        self.content.facts.wire_len,
-                        shown,
-                    );
+                    self.trace
+                        .text(self.mailbox, &content.text, content.facts.wire_len, shown);
                     self.sending = Some(Sending {
+                        id,
+                        content: content.clone(),
                         encoder: Encoder::new(Framing::Data),
                         encoded_all: false,
                         octets: 0,
@@ -228,15 +238,19 @@ impl<'a> Session<'a> {
                 Output::Ask(question) => self.happened.push_back(Happening::Asked(question)),
                 Output::Heard(reply) => self.happened.push_back(Happening::Heard(reply)),
                 Output::Ready => self.happened.push_back(Happening::Ready),
-                Output::Finished(_, outcome) => {
-                    match outcome.verdict {
-                        Verdict::Unknown(_) => {}
-                        Verdict::Accepted(_) => self.mailbox.leave_point_of_no_return(true),
-                        Verdict::Failed(_) | Verdict::LoginDemanded(_) => {
-                            self.mailbox.leave_point_of_no_return(false);
+                Output::Finished(id, outcome) => {
+                    self.contents.remove(&id);
+                    // The fate of one message says nothing of another's.
+                    if self.ended == Some(id) {
+                        match outcome.verdict {
+                            Verdict::Unknown(_) | Verdict::Untried(_) => {}
+                            Verdict::Accepted(_) => self.mailbox.leave_point_of_no_return(true),
+                            Verdict::Failed(_) | Verdict::LoginDemanded(_) => {
+                                self.mailbox.leave_point_of_no_return(false);
+                            }
                         }
                     }
-                    self.happened.push_back(Happening::Finished(outcome));
+                    self.happened.push_back(Happening::Finished(id, outcome));
                 }
                 Output::Done(failure) => {
                     if let Some(failure) = &failure {
@@ -305,10 +319,11 @@ impl<'a> Session<'a> {
         if sending.encoded_all || !self.outgoing.is_empty() {
             return;
         }
-        sending.encoded_all = sending
-            .encoder
-            .fill(&self.content.text, &mut self.outgoing, BLOCK);
-        if let Some(entry) = &self.content.entry
+        sending.encoded_all =
+            sending
+                .encoder
+                .fill(&sending.content.text, &mut self.outgoing, BLOCK);
+        if let Some(entry) = &sending.content.entry
             && sending.encoded_all
             && let Err(failure) = entry.mark_sending()
         {
@@ -350,7 +365,7 @@ impl<'a> Session<'a> {
                 .as_ref()
                 .is_some_and(|sending| sending.encoded_all);
         if text_written {
-            self.sending = None;
+            self.ended = self.sending.take().map(|sending| sending.id);
             self.feed(Input::TextSent);
         }
         if progress.read > 0 {
@@ -405,7 +420,7 @@ impl<'a> Session<'a> {
                 sending.reported = Instant::now();
                 self.mailbox.post(Event::Progress(
                     sending.octets,
-                    self.content.facts.stuffed_len + END_OF_TEXT,
+                    sending.content.facts.stuffed_len + END_OF_TEXT,
                 ));
             }
         }

@@ -18,7 +18,15 @@ pub(super) fn to_lisp(env: &Env, event: Event) -> Result<Value<'_>> {
     let (name, pairs) = match event {
         Event::Changed(changed) => ("changed", vec![(":done", changed.into_lisp(env)?)]),
         Event::Connected(address) => ("connected", vec![(":address", address.into_lisp(env)?)]),
-        Event::Finished(report) => ("finished", report_pairs(env, report)?),
+        Event::Done(warning) => (
+            "done",
+            vec![(":warning", optional_failure(env, warning.as_ref())?)],
+        ),
+        Event::Finished(index, report) => {
+            let mut pairs = report_pairs(env, report)?;
+            pairs.push((":index", int(index as u64)?));
+            ("finished", pairs)
+        }
         Event::LoggedIn => ("logged-in", vec![]),
         Event::Heard(reply) => ("heard", heard_pairs(env, reply)?),
         Event::Listed(listing) => ("listed", listing_pairs(env, listing)?),
@@ -255,6 +263,7 @@ fn failure<'e>(env: &'e Env, why: &Failure) -> Result<Value<'e>> {
 fn kind_name(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Authentication => "authentication",
+        FailureKind::Busy => "busy",
         FailureKind::Cancelled => "cancelled",
         FailureKind::Certificate => "certificate",
         FailureKind::Closed => "closed",

@@ -9,7 +9,7 @@ use emacs::{Error, Result, Value};
 use super::Content;
 use super::lisp::Plist;
 use crate::delivery::{
-    Envelope, Job, QueuePlace, QueueRequest, Request, Text, TimeLimits, TlsFiles,
+    Envelope, Job, MailObject, QueuePlace, QueueRequest, Request, Text, TimeLimits, TlsFiles,
 };
 use crate::outbox::{EntryName, Facts, Outcome, StoredVariables, Value as Stored};
 use crate::smtp::address::{AddressError, EhloName, Mailbox, ReversePath, host_to_ascii};
@@ -21,30 +21,40 @@ use crate::smtp::secret::Secret;
 /// Octets of randomness in a SASL nonce: 144 bits, as RFC 5802's own example.
 const NONCE_OCTETS: usize = 18;
 
-/// The request that `plist` describes; a failure where an address or a name in
-/// it cannot be said in SMTP.
+/// The request that `plist` describes; the number of its messages and a failure
+/// where a name for all of them cannot be said in SMTP.
 ///
 /// # Errors
 /// Our own Lisp gave something of the wrong type.
-pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, Failure>> {
+pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (usize, Failure)>> {
     let host: String = plist.required(":host")?;
     let port: u16 = plist.required(":port")?;
-    let text = match plist.optional::<String>(":entry")? {
-        Some(name) => Text::Entry(place(plist)?, entry_name(&name)?),
-        None => text(plist)?,
-    };
-    let names = match names(&host, plist)? {
+    let mut messages = Vec::new();
+    let mut unsendable = Vec::new();
+    for (number, message) in message_plists(plist)?.into_iter().enumerate() {
+        match envelope(message)? {
+            Ok(envelope) => messages.push(MailObject {
+                number,
+                envelope,
+                text: match message.optional::<String>(":entry")? {
+                    Some(name) => Text::Entry(entry_name(&name)?),
+                    None => text(message)?,
+                },
+            }),
+            Err(failure) => unsendable.push((number, failure)),
+        }
+    }
+    let ehlo: String = plist.required(":ehlo-name")?;
+    let names = || Ok::<_, AddressError>((host_to_ascii(&host)?, EhloName::parse(&ehlo)?));
+    let (ascii_host, ehlo_name) = match names() {
         Ok(names) => names,
         Err(error) => {
-            return Ok(Err(Failure::new(
-                FailureKind::Content,
-                Phase::Mail,
-                error.to_string(),
-            )));
+            let count = messages.len() + unsendable.len();
+            return Ok(Err((count, unsayable(&error))));
         }
     };
     let plan = Plan {
-        ehlo_name: names.ehlo,
+        ehlo_name,
         security: match plist.symbol(":security")?.as_str() {
             "implicit" => Security::Implicit,
             "never" => Security::Never,
@@ -71,7 +81,7 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, Fai
     let key: Option<String> = plist.optional(":client-key")?;
     let certificate: Option<String> = plist.optional(":client-certificate")?;
     Ok(Ok(Request {
-        host: names.host,
+        host: ascii_host,
         port,
         plan,
         tls: TlsFiles {
@@ -84,8 +94,13 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, Fai
                 .zip(certificate)
                 .map(|(key, certificate)| (key.into(), certificate.into())),
         },
-        envelope: names.envelope,
-        text,
+        messages,
+        unsendable,
+        queue: plist
+            .value(":queue-directory")?
+            .is_not_nil()
+            .then(|| place(plist))
+            .transpose()?,
         attempts: plist.required(":attempts")?,
         limits: TimeLimits {
             connect: Duration::from_secs(plist.required(":connect-timeout")?),
@@ -176,34 +191,41 @@ fn stored(plist: Plist<'_>, key: &str) -> Result<Option<Stored>> {
     }))
 }
 
-/// Everything of a request that SMTP must be able to say.
-struct Names {
-    host: String,
-    ehlo: EhloName,
-    envelope: Envelope,
+/// The messages of a request: those of :messages, or the request itself.
+fn message_plists(plist: Plist<'_>) -> Result<Vec<Plist<'_>>> {
+    let mut rest = plist.value(":messages")?;
+    if !rest.is_not_nil() {
+        return Ok(vec![plist]);
+    }
+    let mut messages = Vec::new();
+    while rest.is_not_nil() {
+        messages.push(Plist::new(rest.car()?));
+        rest = rest.cdr()?;
+    }
+    Ok(messages)
 }
 
-fn names(host: &str, plist: Plist<'_>) -> Result<std::result::Result<Names, AddressError>> {
-    let ehlo: String = plist.required(":ehlo-name")?;
+fn unsayable(error: &AddressError) -> Failure {
+    Failure::new(FailureKind::Content, Phase::Mail, error.to_string())
+}
+
+/// The envelope of a message; a failure where SMTP cannot say an address.
+fn envelope(plist: Plist<'_>) -> Result<std::result::Result<Envelope, Failure>> {
     let sender: String = plist.required(":sender")?;
     let recipients = plist.strings(":recipients")?;
     if recipients.is_empty() {
-        return Err(Error::msg("a request needs a recipient"));
+        return Err(Error::msg("a message needs a recipient"));
     }
-    let parse = || -> std::result::Result<Names, AddressError> {
-        Ok(Names {
-            host: host_to_ascii(host)?,
-            ehlo: EhloName::parse(&ehlo)?,
-            envelope: Envelope {
-                reverse_path: ReversePath::parse(&sender)?,
-                recipients: recipients
-                    .iter()
-                    .map(|r| Mailbox::parse(r))
-                    .collect::<std::result::Result<_, _>>()?,
-            },
+    let parse = || -> std::result::Result<Envelope, AddressError> {
+        Ok(Envelope {
+            reverse_path: ReversePath::parse(&sender)?,
+            recipients: recipients
+                .iter()
+                .map(|r| Mailbox::parse(r))
+                .collect::<std::result::Result<_, _>>()?,
         })
     };
-    Ok(parse())
+    Ok(parse().map_err(|error| unsayable(&error)))
 }
 
 /// Credentials as the user gave them.

@@ -403,10 +403,13 @@ impl Dialogue {
     fn on_closing(&mut self, reply: &Reply) {
         let failure = Failure::from_reply(self.phase(), reply);
         // It answers the command due, so a message whose end was sent failed.
-        if let (State::Transacting, Some((Due::Final(id), _))) = (&self.state, self.due.front()) {
-            self.finish(*id, Verdict::Failed(failure.clone()));
+        match (&self.state, self.due.front()) {
+            (State::Transacting, Some((Due::Final(id), _))) => {
+                self.finish(*id, Verdict::Failed(failure.clone()));
+                self.end_beside(failure);
+            }
+            _ => self.end(failure),
         }
-        self.end(failure);
     }
 
     /// The connection is gone.
@@ -487,9 +490,10 @@ impl Dialogue {
         self.outputs.push_back(Output::Send(vec![command]));
     }
 
-    /// The connection is over: every message not finished gets its verdict.
+    /// The connection is over: the message in hand gets its verdict, and those
+    /// behind it the one that they have none.
     fn end(&mut self, failure: Failure) {
-        for transaction in std::mem::take(&mut self.transactions) {
+        if let Some(transaction) = self.transactions.pop_front() {
             let verdict = match transaction.text_sent {
                 true => Verdict::Unknown(Failure {
                     phase: Phase::Final,
@@ -500,9 +504,18 @@ impl Dialogue {
             let (id, outcome) = transaction.outcome(verdict);
             self.outputs.push_back(Output::Finished(id, outcome));
         }
-        for message in std::mem::take(&mut self.waiting) {
-            let transaction = Transaction::new(message, self.plan.refused_recipients, false);
-            let (id, outcome) = transaction.outcome(Verdict::Failed(failure.clone()));
+        self.end_beside(failure);
+    }
+
+    /// The connection is over, for a reason that concerns no message left: the
+    /// text of one goes out only after the reply to the one before.
+    fn end_beside(&mut self, failure: Failure) {
+        let riding = std::mem::take(&mut self.transactions).into_iter();
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let policy = self.plan.refused_recipients;
+        let untried = riding.chain(waiting.map(|message| Transaction::new(message, policy, false)));
+        for transaction in untried {
+            let (id, outcome) = transaction.outcome(Verdict::Untried(failure.clone()));
             self.outputs.push_back(Output::Finished(id, outcome));
         }
         self.state = State::Closed;

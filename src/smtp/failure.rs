@@ -12,6 +12,8 @@ use super::reply::{EnhancedStatus, Reply, ReplyClass};
 pub enum FailureKind {
     /// No login, or the server refused it.
     Authentication,
+    /// Somebody else is sending the message.
+    Busy,
     /// The user stopped it.
     Cancelled,
     /// The server's certificate was not accepted.

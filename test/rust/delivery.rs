@@ -66,7 +66,7 @@ fn a_large_message_arrives_as_it_is() {
         let server = start(options());
         let mut request = request(&server);
         request.plan.security = security;
-        request.text = Text::Bytes(text.clone());
+        request.messages[0].text = Text::Bytes(text.clone());
         let ended = deliver(request);
         ended.assert_accepted();
         assert!(
@@ -82,7 +82,7 @@ fn a_large_message_on_a_slow_line_tells_its_progress() {
     // A server that reads little and late: the clock restarts with each block.
     let reader = slow_reader(Duration::from_millis(30));
     let mut request = request_to(reader, certificates().join("ca.pem"));
-    request.text = Text::Bytes(text);
+    request.messages[0].text = Text::Bytes(text);
     request.limits.reply = Duration::from_millis(1500);
     let ended = deliver(request);
     ended.assert_accepted();
@@ -254,7 +254,7 @@ fn a_refusal_in_the_middle_of_the_text_ends_it() {
         let server = start(options_on(&["text:100000=reply 552 5.3.4 too big"]));
         let mut request = request(&server);
         request.plan.security = security;
-        request.text = Text::Bytes(large_text(24 << 20));
+        request.messages[0].text = Text::Bytes(large_text(24 << 20));
         let ended = deliver(request);
         ended.assert_failed(FailureKind::Refused, Phase::Text);
         assert_eq!(ended.failure().code, Some(552));
@@ -278,7 +278,7 @@ fn a_refusal_in_the_middle_of_the_last_block_ends_it_too() {
     in_parallel(&sizes, 8, |octets| {
         let reader = refusing_reader();
         let mut request = request_to(reader.port, certificates().join("ca.pem"));
-        request.text = Text::Bytes(large_text(*octets));
+        request.messages[0].text = Text::Bytes(large_text(*octets));
         let ended = deliver(request);
         let failure = ended.failure();
         assert_eq!(failure.code, Some(552), "{octets}: {failure:?}");
@@ -341,7 +341,7 @@ fn refusing_reader() -> RefusingReader {
 fn nul_is_refused_before_any_connection() {
     let server = start(options());
     let mut request = request(&server);
-    request.text = Text::Bytes(b"Subject: x\n\na\0b\n".to_vec());
+    request.messages[0].text = Text::Bytes(b"Subject: x\n\na\0b\n".to_vec());
     deliver(request).assert_failed(FailureKind::Content, Phase::Mail);
     assert_eq!(server.sessions(), 0);
 }
@@ -411,7 +411,7 @@ fn a_cancel_with_the_end_of_the_text_still_here_says_no() {
     in_parallel(&sizes, 8, |octets| {
         let mut request = request(&server);
         request.plan.security = Security::Never;
-        request.text = Text::Bytes(large_text(*octets));
+        request.messages[0].text = Text::Bytes(large_text(*octets));
         let mut under = Under::begin(request);
         assert!(under.until(|e| matches!(e, Event::Phase(Phase::Text | Phase::Final))));
         std::thread::sleep(Duration::from_millis(200));

@@ -97,7 +97,7 @@ impl Step {
             request.plan.security = Security::Never;
         }
         if self.large {
-            request.text = Text::Bytes(large_text(LARGE));
+            request.messages[0].text = Text::Bytes(large_text(LARGE));
         }
         request
     }

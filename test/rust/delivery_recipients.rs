@@ -18,7 +18,7 @@ const CAPS: [&str; 2] = ["PIPELINING,8BITMIME", "8BITMIME"];
 
 fn to(server: &Server, recipients: &[&str], policy: RefusedRecipients) -> Request {
     let mut request = request(server);
-    request.envelope.recipients = mailboxes(recipients);
+    request.messages[0].envelope.recipients = mailboxes(recipients);
     request.plan.refused_recipients = policy;
     request
 }

@@ -99,7 +99,7 @@ fn waiting_costs_no_processor_time() {
             let server = start(options_on(&[rule]));
             let mut request = request(&server);
             request.plan.security = security;
-            request.text = Text::Bytes(large_text(octets));
+            request.messages[0].text = Text::Bytes(large_text(octets));
             let mut under = Under::begin(request);
             assert!(under.until(|event| matches!(event, Event::Phase(now) if *now == phase)));
             std::thread::sleep(Duration::from_millis(300));

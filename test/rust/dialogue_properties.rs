@@ -217,7 +217,7 @@ impl Observer {
                         self.accepted += 1;
                     }
                     Verdict::Unknown(_) => assert!(seen.text_sent),
-                    Verdict::Failed(_) | Verdict::LoginDemanded(_) => {}
+                    Verdict::Failed(_) | Verdict::LoginDemanded(_) | Verdict::Untried(_) => {}
                 }
             }
             Output::Done(failure) => {

@@ -289,6 +289,7 @@ fn outcome_shown(outcome: &Outcome) -> String {
         Verdict::Failed(failure) => format!("failed {}", failure_shown(failure)),
         Verdict::LoginDemanded(failure) => format!("login-demanded {}", failure_shown(failure)),
         Verdict::Unknown(failure) => format!("unknown {}", failure_shown(failure)),
+        Verdict::Untried(failure) => format!("untried {}", failure_shown(failure)),
     };
     format!("{} {verdict}", verdicts_shown(&outcome.recipients))
 }

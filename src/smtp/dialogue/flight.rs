@@ -133,13 +133,14 @@ impl Dialogue {
                 }
                 Step::FinishByClosing(verdict) => {
                     let failure = match &verdict {
-                        Verdict::Failed(f) | Verdict::LoginDemanded(f) | Verdict::Unknown(f) => {
-                            f.clone()
-                        }
+                        Verdict::Failed(f)
+                        | Verdict::LoginDemanded(f)
+                        | Verdict::Unknown(f)
+                        | Verdict::Untried(f) => f.clone(),
                         Verdict::Accepted(reply) => Failure::from_reply(Phase::Data, reply),
                     };
                     self.finish(id, verdict);
-                    return self.end(failure);
+                    return self.end_beside(failure);
                 }
             }
         }

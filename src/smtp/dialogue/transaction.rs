@@ -62,6 +62,8 @@ pub enum Verdict {
     LoginDemanded(Failure),
     /// The end of the text went out and no reply came: nobody knows.
     Unknown(Failure),
+    /// The connection ended, for this reason, before the message's turn came.
+    Untried(Failure),
 }
 
 /// How a transaction ended, recipient by recipient.

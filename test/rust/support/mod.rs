@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use smtpmail_core::delivery::{
-    Answer, Delivery, Envelope, Event, Question, QuestionId, Report, Request, Text, TimeLimits,
-    TlsFiles, Verdict,
+    Answer, Delivery, Envelope, Event, MailObject, Question, QuestionId, Report, Request, Text,
+    TimeLimits, TlsFiles, Verdict,
 };
 use smtpmail_core::smtp::address::{EhloName, Mailbox, ReversePath};
 use smtpmail_core::smtp::dialogue::{LoginAnswer, Plan, RefusedRecipients, SaslContext, Security};
@@ -184,11 +184,16 @@ pub fn request_to(port: u16, authority: PathBuf) -> Request {
             trust: vec![authority],
             client: None,
         },
-        envelope: Envelope {
-            reverse_path: ReversePath::parse("ada@example.org").expect("a good address"),
-            recipients: mailboxes(&["bob@example.net"]),
-        },
-        text: Text::Bytes(TEXT.to_vec()),
+        messages: vec![MailObject {
+            number: 0,
+            envelope: Envelope {
+                reverse_path: ReversePath::parse("ada@example.org").expect("a good address"),
+                recipients: mailboxes(&["bob@example.net"]),
+            },
+            text: Text::Bytes(TEXT.to_vec()),
+        }],
+        unsendable: Vec::new(),
+        queue: None,
         attempts: 1,
         limits: patient(),
         traced_octets: 0,
@@ -225,7 +230,11 @@ pub struct Under {
 
 /// A delivery that ended.
 pub struct Ended {
+    /// The last one.
     pub report: Report,
+    /// All, with their messages' numbers, in the order of their events.
+    pub reports: Vec<(usize, Report)>,
+    pub warning: Option<Failure>,
     pub events: Vec<Event>,
     pub took: Duration,
 }
@@ -268,7 +277,7 @@ impl Under {
             for event in self.delivery.events() {
                 assert!(!over, "an event after the last one");
                 found |= stop(&event);
-                over |= matches!(event, Event::Finished(_));
+                over |= matches!(event, Event::Done(_));
                 self.events.push(event);
             }
             if found || over {
@@ -281,17 +290,31 @@ impl Under {
     pub fn finish(mut self, mut answer: impl FnMut(&Question) -> Option<Answer>) -> Ended {
         let mut seen = 0;
         loop {
-            if let Some(Event::Finished(_)) = self.events.last() {
+            if let Some(Event::Done(_)) = self.events.last() {
                 break;
             }
             self.answer_from(&mut seen, &mut answer);
             self.until(|event| matches!(event, Event::Question(..)));
         }
         let took = self.began.elapsed();
-        let Some(Event::Finished(report)) = self.events.pop() else {
+        let Some(Event::Done(warning)) = self.events.pop() else {
             unreachable!("the loop ends with it");
         };
-        let report_shown = format!("{report:?}");
+        let mut reports = Vec::new();
+        self.events = std::mem::take(&mut self.events)
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::Finished(number, report) => {
+                    reports.push((number, report));
+                    None
+                }
+                other => Some(other),
+            })
+            .collect();
+        let report_shown = format!("{reports:?}");
+        let Some((_, report)) = reports.last().cloned() else {
+            panic!("no report: {}", self.told());
+        };
         let told = self.told();
         drop(self.delivery);
         let end = Instant::now() + GONE_WITHIN;
@@ -305,6 +328,8 @@ impl Under {
         }
         Ended {
             report,
+            reports,
+            warning,
             events: self.events,
             took,
         }

@@ -1,0 +1,256 @@
+//! Entries of the outbox that are being delivered: claimed, so that nobody else
+//! sends them; marked, a window of them at once, before the end of the first one's
+//! text goes out; settled, each as its own reply arrives.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use super::mailbox::{Report, Verdict};
+use super::queue::{QueuePlace, disk_failure, open};
+use crate::outbox::{Claim, EntryName, Outbox, Outcome, RefusedRecipient};
+use crate::smtp::failure::{Failure, FailureKind, Phase};
+
+/// Most entries marked at once: one write and some fsyncs for all of them, and
+/// as many whose fate nobody knows after a crash.
+const WINDOW: usize = 16;
+
+/// First pause of an entry that was refused for now; each further one doubles it.
+const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);
+
+/// Longest pause: RFC 5321 §4.5.4.1 wants tries for days, some hours apart.
+const MAX_PAUSE: Duration = Duration::from_secs(4 * 60 * 60);
+
+/// The entries of one delivery; all of it on the courier's thread.
+pub(super) struct Entries {
+    outbox: Outbox,
+    /// Those without an outcome, in the order in which they go, with the number
+    /// of their recipients.
+    line: VecDeque<(EntryName, usize)>,
+    held: HashMap<EntryName, Held>,
+    /// Whether outcomes were written since the last sync.
+    unsynced: bool,
+}
+
+struct Held {
+    claim: Claim,
+    marked: bool,
+}
+
+/// An entry that is the source of a message.
+#[derive(Clone)]
+pub(super) struct Entry {
+    entries: Rc<RefCell<Entries>>,
+    name: EntryName,
+}
+
+impl Entry {
+    pub fn new(entries: &Rc<RefCell<Entries>>, name: &EntryName) -> Self {
+        Self {
+            entries: entries.clone(),
+            name: name.clone(),
+        }
+    }
+
+    /// Claim the entry, if it is not, and read the message.
+    ///
+    /// # Errors
+    /// `Busy`: somebody else has it. `Disk`: it must not go, or the disk says no.
+    pub fn text(&self) -> Result<Vec<u8>, Failure> {
+        let mut entries = self.entries.borrow_mut();
+        entries.claim(&self.name)?;
+        let held = &entries.held[&self.name];
+        held.claim.text().map_err(disk_failure)
+    }
+
+    /// Write down that the end of the text goes out now: killed from here on,
+    /// the entry's state is unknown.
+    ///
+    /// # Errors
+    /// `Disk`: it must not go out.
+    pub fn mark_sending(&self) -> Result<(), Failure> {
+        self.entries.borrow_mut().mark_sending(&self.name)
+    }
+
+    /// Write down how it went; durable with [`Entries::sync`].
+    ///
+    /// # Errors
+    /// `Disk`: the outcome is not on the disk.
+    pub fn settle(&self, report: &Report) -> Result<(), Failure> {
+        self.entries.borrow_mut().settle(&self.name, report)
+    }
+}
+
+impl Entries {
+    /// The entries of `place` that are to be delivered, each with the number of
+    /// its recipients.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub fn new(place: &QueuePlace, line: VecDeque<(EntryName, usize)>) -> Result<Self, Failure> {
+        Ok(Self {
+            outbox: open(place)?,
+            line,
+            held: HashMap::new(),
+            unsynced: false,
+        })
+    }
+
+    fn claim(&mut self, name: &EntryName) -> Result<(), Failure> {
+        if self.held.contains_key(name) {
+            return Ok(());
+        }
+        let refuse = |kind, text: &str| {
+            let text = format!("{name}: {text}");
+            Err(Failure::new(kind, Phase::Idle, text))
+        };
+        let expected = self.line.iter().find(|(other, _)| other == name);
+        match self.outbox.claim(name).map_err(disk_failure)? {
+            None => refuse(
+                FailureKind::Busy,
+                "somebody else is sending it, or it is gone",
+            ),
+            Some(claim) if !claim.state().is_sendable(SystemTime::now()) => {
+                refuse(FailureKind::Busy, "it is not to be sent now")
+            }
+            Some(claim) if expected.is_none_or(|(_, count)| *count != claim.recipients().len()) => {
+                refuse(FailureKind::Disk, "its recipients have changed meanwhile")
+            }
+            Some(claim) => {
+                let marked = false;
+                self.held.insert(name.clone(), Held { claim, marked });
+                Ok(())
+            }
+        }
+    }
+
+    fn mark_sending(&mut self, name: &EntryName) -> Result<(), Failure> {
+        if self.held.get(name).is_some_and(|held| held.marked) {
+            return Ok(());
+        }
+        let behind = self.line.iter().map(|(other, _)| other);
+        let behind = behind.skip_while(|other| *other != name).cloned();
+        let mut window = Vec::with_capacity(WINDOW);
+        for other in behind.collect::<Vec<_>>() {
+            if window.len() == WINDOW {
+                break;
+            }
+            // Why one cannot be had is told when its turn comes.
+            if self.claim(&other).is_ok() && !self.held[&other].marked {
+                window.push(other);
+            }
+        }
+        let mut held: Vec<&mut Held> = self
+            .held
+            .iter_mut()
+            .filter_map(|(other, held)| window.contains(other).then_some(held))
+            .collect();
+        let vanished = self
+            .outbox
+            .mark_sending(held.iter_mut().map(|held| &mut held.claim))
+            .map_err(disk_failure)?;
+        for held in held {
+            held.marked = true;
+        }
+        // Outcomes written before are durable by the same fsyncs.
+        for other in &vanished {
+            if let Some(mut held) = self.held.remove(other) {
+                // Nothing is left that could be written to; the window is told.
+                let _ = held.claim.settle(Outcome::Waiting);
+            }
+        }
+        match vanished.contains(name) {
+            false => Ok(()),
+            true => {
+                let text = format!("{name}: another program has removed it");
+                Err(Failure::new(FailureKind::Disk, Phase::Idle, text))
+            }
+        }
+    }
+
+    fn settle(&mut self, name: &EntryName, report: &Report) -> Result<(), Failure> {
+        if let Some(position) = self.line.iter().position(|(other, _)| other == name) {
+            self.line.remove(position);
+        }
+        // Never claimed: it lies there as it did.
+        let Some(mut held) = self.held.remove(name) else {
+            return Ok(());
+        };
+        let outcome = outcome(&mut held.claim, report);
+        if outcome == Outcome::Waiting && !held.marked {
+            return Ok(());
+        }
+        held.claim.settle(outcome).map_err(disk_failure)?;
+        drop(held);
+        self.unsynced = true;
+        if self.held.values().all(|held| !held.marked) {
+            // What fails now is tried again with the next window.
+            let _ = self.sync();
+        }
+        Ok(())
+    }
+
+    /// Make all outcomes durable.
+    ///
+    /// # Errors
+    /// `Disk`: a power cut may bring messages back that were sent.
+    pub fn sync(&mut self) -> Result<(), Failure> {
+        if self.unsynced {
+            self.outbox.sync().map_err(disk_failure)?;
+            self.unsynced = false;
+        }
+        Ok(())
+    }
+}
+
+/// What a report means for the entry; who has got the message waits no more.
+fn outcome(claim: &mut Claim, report: &Report) -> Outcome {
+    match &report.verdict {
+        Verdict::Accepted(_) | Verdict::Failed(_)
+            if report.recipients.iter().any(|r| r.accepted) =>
+        {
+            let mut waiting = Vec::new();
+            let mut refused = Vec::new();
+            let mut last = String::new();
+            for (recipient, queued) in report.recipients.iter().zip(claim.recipients()) {
+                match &recipient.failure {
+                    _ if recipient.accepted => {}
+                    Some(failure) if !failure.is_transient() => refused.push(RefusedRecipient {
+                        recipient: queued.clone(),
+                        reply: failure.text.clone(),
+                    }),
+                    why => {
+                        last = why.as_ref().map_or(last, |failure| failure.text.clone());
+                        waiting.push(queued.clone());
+                    }
+                }
+            }
+            if waiting.is_empty() {
+                return Outcome::Accepted;
+            }
+            claim.keep_recipients(waiting, refused);
+            deferred(claim, last)
+        }
+        Verdict::Accepted(_) => Outcome::Accepted,
+        Verdict::Unknown(failure) => Outcome::Unknown {
+            reply: failure.text.clone(),
+        },
+        Verdict::Failed(failure) => match failure.kind {
+            FailureKind::Cancelled => Outcome::Waiting,
+            FailureKind::Refused | FailureKind::Content => Outcome::Refused {
+                reply: failure.to_string(),
+            },
+            _ => deferred(claim, failure.to_string()),
+        },
+    }
+}
+
+fn deferred(claim: &Claim, reply: String) -> Outcome {
+    let attempts = claim.facts().map_or(0, |facts| facts.attempts).min(16);
+    let pause = FIRST_PAUSE.saturating_mul(1 << attempts).min(MAX_PAUSE);
+    Outcome::Deferred {
+        reply,
+        next_try: SystemTime::now() + pause,
+    }
+}
