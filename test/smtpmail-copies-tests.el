@@ -86,8 +86,9 @@ It has what the user wrote: the Bcc, and a subject that is not encoded."
       (should-not warnings))))
 
 (ert-deftest smtpmail-copies-tests-failure ()
-  "A copy that fails makes no failed send: what was done is said, with the
-reason; the copy stays in a buffer, and the other copies are written."
+  "A copy that cannot be written makes no failed send.
+What was done is said, with the reason; the copy stays in a buffer, and
+the other copies are written."
   (dolist (queue '(nil t))
     (smtpmail-copies-tests--with-copies (directory warnings)
       (let ((smtpmail-queue-mail queue)
