@@ -83,10 +83,10 @@ error if it was not sent; the buffer does not change."
         (progn
           (unless (smtpmail-message-recipients message)
             (error "Sending failed; no recipients"))
-          (if smtpmail-queue-mail
-              (smtpmail-outbox-add message)
-            (smtpmail--send message))
-          (smtpmail--write-copies message))
+          (smtpmail--write-copies
+           message (if smtpmail-queue-mail
+                       (smtpmail--queue message)
+                     (smtpmail--send message))))
       (smtpmail-message-discard message))))
 
 (defvar smtpmail--report nil
@@ -94,7 +94,8 @@ error if it was not sent; the buffer does not change."
 
 (defun smtpmail--send (message)
   "Send MESSAGE, a `smtpmail-message', or signal an error.
-If the server said only \"not now\", offer to queue it."
+If the server said only \"not now\", offer to queue it.  Return a word
+for what was done."
   (let* ((smtpmail--report nil)
          (failure
          (let ((smtpmail-code-conv-from (smtpmail-message-coding message))
@@ -103,13 +104,19 @@ If the server said only \"not now\", offer to queue it."
            (funcall #'smtpmail-via-smtp
                     (smtpmail-message-recipients message)
                     (smtpmail-message-buffer message)))))
-    (when failure
+    (if (not failure)
+        "Sent"
       (let ((why (if (stringp failure)
                      (smtpmail--sanitize-error-message failure)
                    failure)))
         (if (smtpmail--queue-instead-p why)
-            (smtpmail-outbox-add message)
+            (smtpmail--queue message)
           (error "Sending failed: %s" why))))))
+
+(defun smtpmail--queue (message)
+  "Queue MESSAGE, a `smtpmail-message'; return a word for what was done."
+  (smtpmail-outbox-add message)
+  "Queued")
 
 (defun smtpmail--queue-instead-p (why)
   "Ask whether a message that was refused for now is to be queued.
@@ -126,13 +133,14 @@ WHY is the server's refusal."
   "Return TEXT with whatever follows AUTH left out of a command it cites."
   (replace-regexp-in-string "\\bAUTH [A-Z0-9-]+ [^ ]+" "AUTH <omitted>" text t t))
 
-(defun smtpmail--write-copies (message)
-  "Write the Fcc copies of MESSAGE, which was sent; tell what failed."
+(defun smtpmail--write-copies (message done)
+  "Write the Fcc copies of MESSAGE; tell what failed.
+DONE is a word for what became of the message itself."
   (pcase-dolist (`(,file ,why ,buffer) (smtpmail-message-write-fcc message))
     (display-warning
      'smtpmail
-     (format "Sent, but the copy in %s could not be written: %s; \
-it is in the buffer %s" file why buffer))))
+     (format "%s, but the copy in %s could not be written: %s; \
+it is in the buffer %s" done file why buffer))))
 
 (defun smtpmail-via-smtp (recipient smtpmail-text-buffer
                                     &optional ask-for-password _send-attempts)
@@ -251,7 +259,8 @@ Everything else is what the variables say."
 (defun smtpmail--this-machine-p (host)
   "Return non-nil if HOST is a name of this machine."
   (string-match-p
-   "\\`\\(?:localhost\\|127\\(?:\\.[0-9]\\{1,3\\}\\)\\{3\\}\\|\\[?::1]?\\)\\'" host))
+   "\\`\\(?:localhost\\|127\\(?:\\.[0-9]\\{1,3\\}\\)\\{3\\}\\|::1\\|\\[::1]\\)\\'"
+   host))
 
 (defun smtpmail--sender (buffer)
   "Return the envelope sender for the message in BUFFER."

@@ -138,7 +138,8 @@ impl Server {
             .unwrap_or_else(|| options.spool.join("certs"));
         let certificates =
             Certificates::prepare(&directory, options.cert, options.client_certificate)?;
-        let (bind, ssl, also_ssl) = (options.bind, options.ssl, options.also_ssl);
+        let (bind, port) = (options.bind, options.port);
+        let (ssl, also_ssl) = (options.ssl, options.also_ssl);
         let shared = Arc::new(Shared {
             script: Script::new(options.rules.clone()),
             options,
@@ -156,17 +157,17 @@ impl Server {
             addresses: Vec::new(),
             listeners: Vec::new(),
         };
-        server.port = server.listen(bind, ssl)?;
+        server.port = server.listen(bind, port, ssl)?;
         if ssl {
             server.tls_port = Some(server.port);
         } else if also_ssl {
-            server.tls_port = Some(server.listen(bind, true)?);
+            server.tls_port = Some(server.listen(bind, 0, true)?);
         }
         Ok(server)
     }
 
-    fn listen(&mut self, bind: Bind, implicit_tls: bool) -> io::Result<u16> {
-        let listeners = bind_listeners(bind)?;
+    fn listen(&mut self, bind: Bind, port: u16, implicit_tls: bool) -> io::Result<u16> {
+        let listeners = bind_listeners(bind, port)?;
         let port = listeners[0].local_addr()?.port();
         for listener in listeners {
             self.addresses.push(listener.local_addr()?);
@@ -323,16 +324,16 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener, implicit_tls: bool) {
 }
 
 /// Listeners on a free port, the same on all addresses.
-fn bind_listeners(bind: Bind) -> io::Result<Vec<TcpListener>> {
+fn bind_listeners(bind: Bind, port: u16) -> io::Result<Vec<TcpListener>> {
     let v4 = IpAddr::from(Ipv4Addr::LOCALHOST);
     let v6 = IpAddr::from(Ipv6Addr::LOCALHOST);
     match bind {
-        Bind::V4 => Ok(vec![TcpListener::bind((v4, 0))?]),
-        Bind::V6 => Ok(vec![TcpListener::bind((v6, 0))?]),
+        Bind::V4 => Ok(vec![TcpListener::bind((v4, port))?]),
+        Bind::V6 => Ok(vec![TcpListener::bind((v6, port))?]),
         Bind::Both => {
             let mut attempts = 0;
             loop {
-                let first = TcpListener::bind((v4, 0))?;
+                let first = TcpListener::bind((v4, port))?;
                 attempts += 1;
                 match TcpListener::bind((v6, first.local_addr()?.port())) {
                     Ok(second) => return Ok(vec![first, second]),

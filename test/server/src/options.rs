@@ -21,6 +21,7 @@ Runs until standard input ends.
   --spool DIR            messages (NNNN.eml, NNNN.json) and session-K.log
   --certs DIR            certificates; may be shared by servers (SPOOL/certs)
   --bind WHERE           127.0.0.1 (default), ::1 or localhost-both
+  --port N               listen there, not where the system says
   --ssl                  the port speaks TLS from the start
   --also-ssl             a second port does
   --cert KIND            good, expired, future, wronghost, cnonly, selfsigned, untrusted
@@ -54,7 +55,7 @@ ENDING: close, cut (no close_notify), reset, silence, deaf (reads nothing)
 TEXT:  \\r \\n \\t \\0 \\\\ \\xHH; CRLF is added unless it ends with \\c
 ";
 
-/// Where the server listens; the port is always one that is free.
+/// Where the server listens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Bind {
     /// 127.0.0.1.
@@ -75,6 +76,8 @@ pub struct Options {
     pub certs: Option<PathBuf>,
     /// Where to listen.
     pub bind: Bind,
+    /// The first port; `0` means one that is free.
+    pub port: u16,
     /// Whether the port speaks TLS from the start.
     pub ssl: bool,
     /// Whether a second port does.
@@ -118,6 +121,7 @@ impl Options {
             spool: spool.into(),
             certs: None,
             bind: Bind::default(),
+            port: 0,
             ssl: false,
             also_ssl: false,
             cert: CertKind::default(),
@@ -247,6 +251,7 @@ impl CommandLine {
                         other => return Err(format!("cannot bind to {other:?}")),
                     }
                 }
+                "--port" => options.port = number(&value()?)?,
                 "--ssl" => options.ssl = true,
                 "--also-ssl" => options.also_ssl = true,
                 "--cert" => {
@@ -327,6 +332,8 @@ mod tests {
             "5",
             "--bind",
             "localhost-both",
+            "--port",
+            "2525",
             "--cert",
             "cnonly",
             "--control",
@@ -349,8 +356,8 @@ mod tests {
         );
         assert_eq!(line.options.delay_all, Duration::from_millis(5));
         assert_eq!(
-            (line.options.bind, line.options.cert),
-            (Bind::Both, CertKind::CnOnly)
+            (line.options.bind, line.options.port, line.options.cert),
+            (Bind::Both, 2525, CertKind::CnOnly)
         );
         assert_eq!(
             (line.control, line.idle_exit),
@@ -360,7 +367,7 @@ mod tests {
 
     #[test]
     fn bad_command_lines() {
-        let table: [&[&str]; 8] = [
+        let table: [&[&str]; 9] = [
             &[],
             &["--spool"],
             &["--spool", "s", "--nope"],
@@ -369,6 +376,7 @@ mod tests {
             &["--spool", "s", "--user", "x"],
             &["--spool", "s", "--max-size", "big"],
             &["--spool", "s", "--bind", "0.0.0.0"],
+            &["--spool", "s", "--port", "65536"],
         ];
         for line in table {
             assert!(parse(line).is_err(), "{line:?}");

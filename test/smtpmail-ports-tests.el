@@ -1,0 +1,257 @@
+;;; smtpmail-ports-tests.el --- Ports by name, addresses, and the first mail  -*- lexical-binding: t -*-
+
+;; Copyright (C) 2026 The smtpmail contributors
+;; SPDX-License-Identifier: GPL-3.0-or-later
+
+;; This program is free software: you can redistribute it and/or modify
+;; it under the terms of the GNU General Public License as published by
+;; the Free Software Foundation, either version 3 of the License, or
+;; (at your option) any later version.
+
+;; This program is distributed in the hope that it will be useful,
+;; but WITHOUT ANY WARRANTY; without even the implied warranty of
+;; MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+;; GNU General Public License for more details.
+
+;; You should have received a copy of the GNU General Public License
+;; along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+;;; Commentary:
+
+;; Ports as they are called, both families of addresses, and the questions
+;; of the first mail.  All in a network of its own, where the real ports are
+;; free, without /etc/services.  Needs unshare and the right to use it.
+
+;;; Code:
+
+(require 'smtpmail-test)
+
+(defconst smtpmail-ports-tests--directory
+  (file-name-directory (locate-library "smtpmail-test"))
+  "Where the suites are.")
+
+(defun smtpmail-ports-tests--unshare ()
+  "Return the command that makes a network of its own, or skip the test."
+  (let ((command (append '("unshare" "-n" "-m")
+                         (and (/= 0 (user-uid)) '("-r")))))
+    (unless (and (executable-find "unshare")
+                 (executable-find "ip")
+                 (eql 0 (apply #'call-process (car command) nil nil nil
+                               (append (cdr command) '("true")))))
+      (ert-skip "No network of its own"))
+    command))
+
+(defun smtpmail-ports-tests--run (forms)
+  "Evaluate FORMS, with what the suites share, in a network of its own.
+There localhost has both addresses, and no service has a name.  A test
+that fails in FORMS fails here."
+  (let ((unshare (smtpmail-ports-tests--unshare)))
+    (smtpmail-test-with-directory directory
+      (let ((program (expand-file-name "emacs" directory))
+            (hosts (expand-file-name "hosts" directory))
+            (services (expand-file-name "services" directory)))
+        (write-region "127.0.0.1 localhost\n::1 localhost\n" nil hosts nil 'quiet)
+        (write-region "" nil services nil 'quiet)
+        (write-region
+         (format "#!/bin/sh
+exec %s sh -c 'mount --bind %s /etc/hosts &&
+{ [ ! -e /etc/services ] || mount --bind %s /etc/services; } &&
+ip link set lo up && exec \"$@\"' sh %s \"$@\"\n"
+                 (string-join unshare " ") hosts services smtpmail-test-emacs)
+         nil program nil 'quiet)
+        (set-file-modes program #o755)
+        (let ((result
+               (smtpmail-test-run
+                `((require 'smtpmail-test)
+                  (require 'smtpmail-terminal)
+                  (prin1 (condition-case why
+                             (progn ,@forms 'passed)
+                           ((error ert-test-failed) why))))
+                :program program
+                :arguments (list "-L" smtpmail-ports-tests--directory))))
+          (unless (eql 0 (plist-get result :exit))
+            (ert-fail (plist-get result :stderr)))
+          (should (equal (read (plist-get result :stdout)) 'passed)))))))
+
+(defmacro smtpmail-ports-tests--in-own-network (&rest body)
+  "Evaluate BODY in another Emacs, in a network of its own."
+  (declare (indent 0) (debug t))
+  `(smtpmail-ports-tests--run ',body))
+
+;;;; Ports
+
+(ert-deftest smtpmail-ports-tests-services ()
+  "Every name of a port is that port, in any case, without /etc/services."
+  (smtpmail-ports-tests--in-own-network
+    (pcase-dolist (`(,port ,type . ,services)
+                   '((25 nil 25 "25" "smtp" "SMTP" nil)
+                     (465 ssl 465 "465" "submissions" "smtps" "SMTPS")
+                     (587 starttls 587 "587" "submission" "Submission")))
+      (smtpmail-test-with-server (server "--port" (number-to-string port)
+                                         (and (eq type 'ssl) "--ssl"))
+        ;; The system knows no name here.
+        (should-error (make-network-process :name "system" :host "127.0.0.1"
+                                            :service (nth 2 services)))
+        (let ((smtpmail-stream-type type))
+          (dolist (smtpmail-smtp-service services)
+            (ert-info ((format "%S" smtpmail-smtp-service))
+              (should-not (smtpmail-test-send)))))
+        (should (= (length services) (length (smtpmail-test-messages server))))))))
+
+(ert-deftest smtpmail-ports-tests-credentials ()
+  "An entry for a port by its name is for the number, and the other way."
+  (smtpmail-ports-tests--in-own-network
+    (smtpmail-test-with-server (server "--port" "587" "--user" "alice"
+                                       "--password" "right" "--require-auth")
+      (pcase-dolist (`(,smtpmail-smtp-service ,port)
+                     '(("submission" 587) (587 "submission") ("587" "submission")))
+        (let ((smtpmail-auth-credentials `(("localhost" ,port "alice" "right"))))
+          (ert-info ((format "%S %S" smtpmail-smtp-service port))
+            (should-not (smtpmail-test-send)))))
+      (smtpmail-test-with-directory home
+        (let ((file (expand-file-name "authinfo" home)))
+          (write-region "machine localhost port submission login alice password right\n"
+                        nil file nil 'quiet)
+          (let ((auth-sources (list file)) (smtpmail-smtp-service 587)
+                (smtpmail-servers-requiring-authorization "local"))
+            (should-not (smtpmail-test-send)))))
+      (should (equal (mapcar (lambda (message) (alist-get 'auth_user message))
+                             (smtpmail-test-messages server))
+                     '("alice" "alice" "alice" "alice"))))))
+
+;;;; Addresses
+
+(ert-deftest smtpmail-ports-tests-families ()
+  "Both addresses of a name are tried, and an address may be the name."
+  (smtpmail-ports-tests--in-own-network
+    (pcase-dolist (`(,bind . ,hosts)
+                   '(("::1" "localhost" "::1")
+                     ("127.0.0.1" "localhost" "127.0.0.1")
+                     ("localhost-both" "localhost" "::1" "127.0.0.1")))
+      (smtpmail-test-with-server (server "--bind" bind)
+        (dolist (smtpmail-smtp-server hosts)
+          (ert-info ((concat smtpmail-smtp-server " at " bind))
+            (let ((start (float-time)))
+              (should-not (smtpmail-test-send))
+              ;; The refusal of one is not waited for by a clock.
+              (should (< (- (float-time) start) 5)))))
+        (should (= (length hosts) (length (smtpmail-test-messages server))))))))
+
+(ert-deftest smtpmail-ports-tests-all-addresses-refuse ()
+  "The error names every address that refused."
+  (smtpmail-ports-tests--in-own-network
+    (smtpmail-test-with-server (server)
+      (let* ((smtpmail-smtp-service (smtpmail-test-quiet-port))
+             (why (smtpmail-test-send)))
+        (should (string-prefix-p "Sending failed: Cannot connect to localhost:" why))
+        (should (string-search (format "127.0.0.1:%d: connection refused"
+                                       smtpmail-smtp-service)
+                               why))
+        (should (string-search (format "[::1]:%d: connection refused"
+                                       smtpmail-smtp-service)
+                               why))))))
+
+;;;; The first mail
+
+(defconst smtpmail-ports-tests--wizard
+  '((defun smtpmail-ports-tests--fresh (server directory function)
+      "Call FUNCTION with an Emacs without a server and with nothing saved.
+Its settings are saved in DIRECTORY; it trusts the certificate of SERVER."
+      (smtpmail-terminal--call
+       server
+       `((custom-set-variables
+          '(gnutls-trustfiles '(,(smtpmail-test-server-ca server))))
+         (setq smtpmail-smtp-server nil
+               smtpmail-smtp-service 25
+               user-init-file ,(expand-file-name "init.el" directory)
+               custom-file ,(expand-file-name "custom.el" directory)))
+       function))
+    (defun smtpmail-ports-tests--saved (directory)
+      "Return (SERVER SERVICE STREAM-TYPE) as saved in DIRECTORY."
+      (let ((text (smtpmail-test-text (expand-file-name "custom.el" directory))))
+        (mapcar (lambda (name)
+                  (and text
+                       (string-match (format "'(%s \\([^)]+\\))" name) text)
+                       (read (match-string 1 text))))
+                '("smtpmail-smtp-server" "smtpmail-smtp-service"
+                  "smtpmail-stream-type")))))
+  "Functions of the tests below.")
+
+(ert-deftest smtpmail-ports-tests-first-mail ()
+  "The first mail asks for the server, finds the port, goes, and saves both.
+465 goes before 587, and 587 before 25."
+  (smtpmail-ports-tests--run
+   `(,@smtpmail-ports-tests--wizard
+     (pcase-dolist (`(,port ,other ,type ,tls) '((465 587 ssl t) (587 25 nil t)
+                                                 (25 nil nil t)))
+       (smtpmail-test-with-directory directory
+         (smtpmail-test-with-server (server "--port" (number-to-string port)
+                                            (and (eq type 'ssl) "--ssl"))
+           (let ((next (and other
+                            (smtpmail-test-start (concat directory "other")
+                                                 (list "--port" (number-to-string
+                                                                 other))))))
+             (unwind-protect
+                 (smtpmail-ports-tests--fresh
+                  server directory
+                  (lambda (terminal)
+                    (smtpmail-terminal-keys terminal "F5")
+                    (smtpmail-terminal-shows terminal "^Outgoing SMTP mail server: ")
+                    (smtpmail-terminal-type terminal "localhost")
+                    (should (equal (smtpmail-terminal-note terminal "end") '(sent)))
+                    (should (equal (smtpmail-ports-tests--saved directory)
+                                   (list "localhost" port (and type ''ssl))))
+                    ;; Nothing is asked again.
+                    (smtpmail-terminal-keys terminal "F5")
+                    (should (equal (smtpmail-terminal-note terminal "end") '(sent)))))
+               (when next (smtpmail-test-stop next)))
+             (should (equal (mapcar (lambda (message)
+                                      (and (alist-get 'tls message) t))
+                                    (smtpmail-test-messages server))
+                            (list tls tls))))
+           ;; And another Emacs, with what was saved, does not ask.
+           (let ((result (smtpmail-test-run
+                          `((setq custom-file ,(expand-file-name "custom.el" directory))
+                            (load custom-file nil t)
+                            (require 'smtpmail)
+                            (setq gnutls-trustfiles '(,(smtpmail-test-server-ca server))
+                                  auth-sources nil
+                                  user-mail-address "me@example.org")
+                            (with-temp-buffer
+                              (insert ,(smtpmail-test-mail "To: you@example.net"))
+                              (smtpmail-send-it))))))
+             (should (equal (list 0 "Sent: 250 2.0.0 Message stored\n")
+                            (list (plist-get result :exit)
+                                  (plist-get result :stderr)))))))))))
+
+(ert-deftest smtpmail-ports-tests-first-mail-elsewhere ()
+  "Where none of the ports answers, a port is asked for; a wrong one is an error."
+  (smtpmail-ports-tests--run
+   `(,@smtpmail-ports-tests--wizard
+     (smtpmail-test-with-directory directory
+       (smtpmail-test-with-server (server "--port" "2525")
+         (smtpmail-ports-tests--fresh
+          server directory
+          (lambda (terminal)
+            (smtpmail-terminal-keys terminal "F5")
+            (smtpmail-terminal-type terminal "localhost")
+            (smtpmail-terminal-shows
+             terminal "^Port number to use when contacting localhost\\? ")
+            (smtpmail-terminal-type terminal "2526")
+            (should (equal (smtpmail-terminal-note terminal "end")
+                           '(error "Couldn’t contact an SMTP server")))
+            (should (equal (smtpmail-ports-tests--saved directory) '(nil nil nil)))
+            (smtpmail-terminal-keys terminal "F5")
+            (smtpmail-terminal-shows terminal "^Outgoing SMTP mail server: ")
+            (smtpmail-terminal-type terminal "localhost")
+            (smtpmail-terminal-shows
+             terminal "^Port number to use when contacting localhost\\? ")
+            (smtpmail-terminal-type terminal "2525")
+            (should (equal (smtpmail-terminal-note terminal "end") '(sent)))
+            (should (equal (smtpmail-ports-tests--saved directory)
+                           '("localhost" 2525 nil)))))
+         (should (smtpmail-test-message server)))))))
+
+(provide 'smtpmail-ports-tests)
+
+;;; smtpmail-ports-tests.el ends here
