@@ -38,6 +38,7 @@ need_command openssl openssl
 need_command tmux tmux
 need_command makeinfo texinfo
 need_command unshare util-linux
+need_command ip iproute2
 need_command node nodejs
 need_command npm npm
 # Debian's pip and node trust the system's certificates only.

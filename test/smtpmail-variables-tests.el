@@ -219,7 +219,7 @@ Drips of a reply are no reply."
                    (smtpmail-timeout "rcpt=silence"
                     "no answer within 1 s, while waiting for its answer to RCPT")
                    (smtpmail-connect-timeout "handshake=silence"
-                    "no answer to the TLS handshake")))
+                    "no answer in time, while waiting for the TLS handshake")))
     (ert-info ((format "%s %s" symbol rule))
       (smtpmail-test-with-server (server "--on" rule)
         (cl-progv (list symbol) '(1)

@@ -197,7 +197,7 @@ pub(super) fn handshake(
                         return Err(Signal::stopped_failure(Phase::Handshake));
                     }
                     Ok(waited) if late || waited == Waited::TimedOut => {
-                        let text = "no answer to the TLS handshake";
+                        let text = "no answer in time";
                         return Err(Failure::new(FailureKind::Timeout, Phase::Handshake, text));
                     }
                     Ok(_) => attempt = half.handshake(),

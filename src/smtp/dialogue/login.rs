@@ -71,9 +71,8 @@ impl Dialogue {
         let login = self.plan.login.clone();
         if self.capabilities.auth.is_empty() {
             if self.plan.login_required || login.is_some_and(|login| login.required) {
-                return self.login_failed(
-                    "the server offers no authentication, and credentials are set for it",
-                );
+                return self
+                    .login_failed("the server offers no authentication, and a login is required");
             }
             self.open_for_messages();
         } else if let Some(login) = login {
