@@ -49,15 +49,21 @@ that fails in FORMS fails here."
     (smtpmail-test-with-directory directory
       (let ((program (expand-file-name "emacs" directory))
             (hosts (expand-file-name "hosts" directory))
-            (services (expand-file-name "services" directory)))
+            (services (expand-file-name "services" directory))
+            (resolver (expand-file-name "resolv.conf" directory)))
         (write-region "127.0.0.1 localhost\n::1 localhost\n" nil hosts nil 'quiet)
         (write-region "" nil services nil 'quiet)
+        ;; Nobody is there, but for a test that puts somebody there.
+        (write-region "nameserver 127.0.0.1\noptions timeout:30 attempts:5\n"
+                      nil resolver nil 'quiet)
         (write-region
          (format "#!/bin/sh
 exec %s sh -c 'mount --bind %s /etc/hosts &&
 { [ ! -e /etc/services ] || mount --bind %s /etc/services; } &&
+{ [ ! -e /etc/resolv.conf ] || mount --bind %s /etc/resolv.conf; } &&
 ip link set lo up && exec \"$@\"' sh %s \"$@\"\n"
-                 (string-join unshare " ") hosts services smtpmail-test-emacs)
+                 (string-join unshare " ") hosts services resolver
+                 smtpmail-test-emacs)
          nil program nil 'quiet)
         (set-file-modes program #o755)
         (let ((result
@@ -136,6 +142,42 @@ ip link set lo up && exec \"$@\"' sh %s \"$@\"\n"
               ;; The refusal of one is not waited for by a clock.
               (should (< (- (float-time) start) 5)))))
         (should (= (length hosts) (length (smtpmail-test-messages server))))))))
+
+(ert-deftest smtpmail-ports-tests-hanging-resolver ()
+  "A resolver that never answers holds nobody longer than the limit."
+  (skip-unless (file-exists-p "/etc/resolv.conf"))
+  (smtpmail-ports-tests--in-own-network
+    (let* ((resolver (make-network-process
+                      :name "silent resolver" :type 'datagram :server t
+                      :family 'ipv4 :local [127 0 0 1 53] :noquery t
+                      :filter #'ignore))
+           (smtpmail-smtp-server "mail.example.org")
+           (smtpmail-connect-timeout 1)
+           (auth-sources nil)
+           (user-mail-address "me@example.org")
+           (inhibit-message t)
+           (start (float-time)))
+      (should (string-match-p "the look-up of its address got no answer"
+                              (smtpmail-test-send)))
+      (should (< (- (float-time) start) 10))
+      (delete-process resolver))))
+
+(ert-deftest smtpmail-ports-tests-silent-network ()
+  "An address where nothing answers is given up in time."
+  (smtpmail-ports-tests--in-own-network
+    ;; A wire at whose other end nobody has that address.
+    (should (eql 0 (call-process "sh" nil nil nil "-c" "\
+ip link add near type veth peer name far && ip link set near up &&
+ip link set far up && ip addr add 192.0.2.1/24 dev near &&
+ip neigh add 192.0.2.99 lladdr 02:00:00:00:00:01 dev near")))
+    (let* ((smtpmail-smtp-server "192.0.2.99")
+           (smtpmail-connect-timeout 1)
+           (auth-sources nil)
+           (user-mail-address "me@example.org")
+           (inhibit-message t)
+           (start (float-time)))
+      (should (string-match-p "no answer from 192.0.2.99:25" (smtpmail-test-send)))
+      (should (< (- (float-time) start) 10)))))
 
 (ert-deftest smtpmail-ports-tests-all-addresses-refuse ()
   "The error names every address that refused."
