@@ -80,6 +80,8 @@ struct Courier<'a> {
     refused_for_now: Option<Failure>,
     entries: Option<Rc<RefCell<Entries>>>,
     tries: u32,
+    /// Connections begun.
+    connections: u32,
     barren: u32,
     /// Whether a message came to its end on this connection, and whether one did
     /// by a reply of the server.
@@ -123,6 +125,7 @@ impl<'a> Courier<'a> {
             refused_for_now: None,
             entries: None,
             tries: 0,
+            connections: 0,
             barren: 0,
             finished: false,
             answered: false,
@@ -277,7 +280,14 @@ impl<'a> Courier<'a> {
 
     /// One connection from its beginning to its end.
     fn connection(&mut self) -> End {
-        let mut session = match Session::open(self.request, self.plan.clone(), self.mailbox) {
+        let mut plan = self.plan.clone();
+        // A nonce serves one connection (RFC 5802 §5.1); a dialogue makes its own of it
+        // for further exchanges by a number without this mark.
+        if self.connections > 0 {
+            plan.sasl.nonce += &format!("-{}-", self.connections);
+        }
+        self.connections += 1;
+        let mut session = match Session::open(self.request, plan, self.mailbox) {
             Ok(session) => session,
             Err(failure) => return End::GiveUp(failure),
         };
