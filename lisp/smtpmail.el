@@ -98,12 +98,12 @@ If the server said only \"not now\", offer to queue it.  Return a word
 for what was done."
   (let* ((smtpmail--report nil)
          (failure
-         (let ((smtpmail-code-conv-from (smtpmail-message-coding message))
-               (smtpmail-mail-address (smtpmail-message-sender message)))
-           ;; By its symbol: users advise it to choose the server.
-           (funcall #'smtpmail-via-smtp
-                    (smtpmail-message-recipients message)
-                    (smtpmail-message-buffer message)))))
+          (let ((smtpmail-code-conv-from (smtpmail-message-coding message))
+                (smtpmail-mail-address (smtpmail-message-sender message)))
+            ;; By its symbol: users advise it to choose the server.
+            (funcall #'smtpmail-via-smtp
+                     (smtpmail-message-recipients message)
+                     (smtpmail-message-buffer message)))))
     (if (not failure)
         "Sent"
       (let ((why (if (stringp failure)
@@ -164,19 +164,22 @@ call."
 
 ;;;; Requests
 
-;; What the definition was; see `smtpmail--own-via-smtp-p'.
-(defconst smtpmail--own-via-smtp
+(defun smtpmail--via-smtp-advised-p ()
+  "Return non-nil if `smtpmail-via-smtp' has advice."
   (let ((advised nil))
     (advice-mapc (lambda (&rest _) (setq advised t)) 'smtpmail-via-smtp)
-    (unless advised (symbol-function 'smtpmail-via-smtp)))
+    advised))
+
+;; What the definition was; see `smtpmail--own-via-smtp-p'.
+(defconst smtpmail--own-via-smtp
+  (unless (smtpmail--via-smtp-advised-p)
+    (symbol-function 'smtpmail-via-smtp))
   "The function `smtpmail-via-smtp' of this file.")
 
 (defun smtpmail--own-via-smtp-p ()
   "Return non-nil if `smtpmail-via-smtp' is ours, without advice."
-  (let ((advised nil)
-        (definition (symbol-function 'smtpmail-via-smtp)))
-    (advice-mapc (lambda (&rest _) (setq advised t)) 'smtpmail-via-smtp)
-    (and (not advised)
+  (let ((definition (symbol-function 'smtpmail-via-smtp)))
+    (and (not (smtpmail--via-smtp-advised-p))
          (or (eq definition smtpmail--own-via-smtp)
              ;; Compiled to native code meanwhile.
              (and (fboundp 'subr-native-elisp-p)

@@ -105,9 +105,7 @@ fn content_path(content: &Content) -> Result<String> {
 /// :index; the event `done' is the last one.
 #[defun]
 fn open<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'e>> {
-    let channel = env.open_channel(pipe)?;
-    lisp::close_on_exec(&channel);
-    let bell = Box::new(lisp::bell(channel));
+    let bell = lisp::bell(env, pipe)?;
     let delivery = match request::parse(Plist::new(request))? {
         Ok(request) => Delivery::open(request, bell),
         Err((messages, failure)) => Delivery::ended(messages, &failure, bell),
@@ -124,10 +122,8 @@ fn open<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'
 /// :stored-user, each a list of one value.
 #[defun]
 fn outbox<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'e>> {
-    let channel = env.open_channel(pipe)?;
-    lisp::close_on_exec(&channel);
-    let job = request::job(Plist::new(request))?;
-    let delivery = Delivery::outbox(job, Box::new(lisp::bell(channel)))?;
+    let bell = lisp::bell(env, pipe)?;
+    let delivery = Delivery::outbox(request::job(Plist::new(request))?, bell)?;
     Box::new(RefCell::new(delivery)).into_lisp(env)
 }
 

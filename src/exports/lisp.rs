@@ -4,6 +4,8 @@ use std::io::Write;
 
 use emacs::{Env, FromLisp, IntoLisp, Result, Value};
 
+use crate::delivery::Bell;
+
 /// A property list given by our Lisp.
 #[derive(Clone, Copy)]
 pub(super) struct Plist<'e>(Value<'e>);
@@ -75,12 +77,14 @@ pub(super) fn plist<'e>(env: &'e Env, pairs: &[Pair<'e>]) -> Result<Value<'e>> {
     list(env, &values)
 }
 
-/// A function that writes one octet to `channel`.
-pub(super) fn bell(mut channel: impl Write + Send + 'static) -> impl FnMut() + Send {
-    move || {
+/// A bell that writes one octet to the pipe process `pipe`.
+pub(super) fn bell<'e>(env: &'e Env, pipe: Value<'e>) -> Result<Bell> {
+    let mut channel = env.open_channel(pipe)?;
+    close_on_exec(&channel);
+    Ok(Box::new(move || {
         // Emacs is gone or has closed the pipe: nobody is left to hear it.
         let _ = channel.write_all(b"!");
-    }
+    }))
 }
 
 /// Keep the descriptor of `channel` from the programs that Emacs starts: they
@@ -88,7 +92,7 @@ pub(super) fn bell(mut channel: impl Write + Send + 'static) -> impl FnMut() + S
 /// channel's debug form.
 #[cfg(unix)]
 #[allow(unsafe_code)]
-pub(super) fn close_on_exec(channel: &impl std::fmt::Debug) {
+fn close_on_exec(channel: &impl std::fmt::Debug) {
     use rustix::io::{FdFlags, fcntl_setfd};
     let shown = format!("{channel:?}");
     let digits = shown
@@ -105,4 +109,4 @@ pub(super) fn close_on_exec(channel: &impl std::fmt::Debug) {
 }
 
 #[cfg(not(unix))]
-pub(super) fn close_on_exec(_channel: &impl std::fmt::Debug) {}
+fn close_on_exec(_channel: &impl std::fmt::Debug) {}
