@@ -68,6 +68,16 @@ nil uses STARTTLS if the server offers it, `starttls' insists on it,
 Not needed if the function `system-name' returns one with a domain."
   :type '(choice (const :tag "None" nil) (string :tag "Domain")))
 
+(defcustom smtpmail-ehlo-name nil
+  "Name that we give of ourselves in EHLO: a domain, or an address literal.
+nil says the name of this machine, with `smtpmail-local-domain' if set.
+Whoever does not want to tell that to every server and recipient can say
+\"[127.0.0.1]\" here, or \"localhost\"; some servers insist on a name that
+exists."
+  :type '(choice (const :tag "Name of this machine" nil)
+                 (string :tag "Domain or [address]"))
+  :package-version '(smtpmail . "0.1.0"))
+
 (defcustom smtpmail-sendto-domain nil
   "Domain to append, after an @-sign, to recipients that have none.
 Not needed unless the server refuses them as in

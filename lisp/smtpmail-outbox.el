@@ -27,6 +27,7 @@
 (require 'cl-lib)
 (require 'subr-x)
 (require 'smtpmail-options)
+(require 'smtpmail-accounts)
 (require 'smtpmail-services)
 (require 'smtpmail-report)
 (require 'smtpmail-message)
@@ -76,7 +77,8 @@ program has it, else why it was not sent, a string.")
              :message-id ,(smtpmail-message-message-id message)
              ,@(smtpmail--text (smtpmail-message-buffer message)
                                (smtpmail-message-coding message))
-             ,@(and smtpmail-store-queue-variables
+             :account ,(smtpmail-accounts-name)
+             ,@(and (or smtpmail-store-queue-variables (smtpmail-accounts-name))
                     (list :stored-server (list smtpmail-smtp-server)
                           :stored-stream-type (list smtpmail-stream-type)
                           :stored-service (list smtpmail-smtp-service)
@@ -172,13 +174,19 @@ A quit stops; what was not sent until then waits."
 ;;;; Account by account
 
 (defun smtpmail-outbox--account (entry)
-  "Return the variables that say over which account ENTRY goes, an alist."
-  (mapcar (lambda (variable)
-            (cons variable
-                  (alist-get variable (plist-get entry :stored)
-                             (symbol-value variable))))
-          '(smtpmail-smtp-server smtpmail-smtp-service smtpmail-stream-type
-                                 smtpmail-smtp-user)))
+  "Return the variables that say over which account ENTRY goes, an alist.
+What `smtpmail-accounts' says of its account now goes before what was
+stored with the entry."
+  (let* ((account (smtpmail-accounts-named (plist-get entry :account)))
+         (bindings (and account (smtpmail-accounts-bindings account))))
+    (append bindings
+            (unless account '((smtpmail-accounts--current . none)))
+            (mapcar (lambda (variable)
+                      (cons variable
+                            (alist-get variable (plist-get entry :stored)
+                                       (symbol-value variable))))
+                    (seq-difference smtpmail--stored-queue-variables
+                                    (mapcar #'car bindings))))))
 
 (defun smtpmail-outbox--groups (entries)
   "Return ENTRIES as a list of lists, each of one account, in order."
@@ -285,8 +293,8 @@ Entries of other programs have none beside it."
 Return nil, or why it was not sent, a string."
   (let ((buffer (generate-new-buffer " smtpmail queued")))
     (unwind-protect
-        (cl-progv (mapcar #'car (plist-get entry :stored))
-            (mapcar #'cdr (plist-get entry :stored))
+        (cl-progv (mapcar #'car (smtpmail-outbox--account entry))
+            (mapcar #'cdr (smtpmail-outbox--account entry))
           (with-current-buffer buffer
             (set-buffer-multibyte nil)
             (insert-file-contents-literally

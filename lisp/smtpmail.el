@@ -35,6 +35,7 @@
 (require 'subr-x)
 (require 'sendmail)
 (require 'smtpmail-options)
+(require 'smtpmail-accounts)
 (require 'smtpmail-services)
 (require 'smtpmail-auth)
 (require 'smtpmail-message)
@@ -84,10 +85,20 @@ error if it was not sent; the buffer does not change."
           (unless (smtpmail-message-recipients message)
             (error "Sending failed; no recipients"))
           (smtpmail--write-copies
-           message (if smtpmail-queue-mail
-                       (smtpmail--queue message)
-                     (smtpmail--send message))))
+           message (smtpmail-accounts-call
+                    (smtpmail-message-buffer message)
+                    (lambda () (smtpmail--dispatch message)))))
       (smtpmail-message-discard message))))
+
+(defun smtpmail--dispatch (message)
+  "Send or queue MESSAGE, a `smtpmail-message', over the account in force.
+Return a word for what was done."
+  (smtpmail-accounts-check-size (smtpmail-message-buffer message))
+  (when-let ((sender (smtpmail-accounts-setting :envelope-sender)))
+    (setf (smtpmail-message-sender message) sender))
+  (if smtpmail-queue-mail
+      (smtpmail--queue message)
+    (smtpmail--send message)))
 
 (defvar smtpmail--report nil
   "The report of the last delivery, a plist.")
@@ -148,7 +159,15 @@ it is in the buffer %s" done file why buffer))))
 Return nil if the server took the message, else the reason, a string.
 ASK-FOR-PASSWORD non-nil asks for credentials at once.  The server and
 all else that is not given is what the variables say at the time of the
-call."
+call, or `smtpmail-accounts'."
+  (smtpmail-accounts-call
+   smtpmail-text-buffer
+   (lambda ()
+     (smtpmail--via-smtp recipient smtpmail-text-buffer ask-for-password))))
+
+(defun smtpmail--via-smtp (recipient smtpmail-text-buffer ask-for-password)
+  "Do the work of `smtpmail-via-smtp' over the account in force.
+RECIPIENT, SMTPMAIL-TEXT-BUFFER and ASK-FOR-PASSWORD are as there."
   (let* ((host (smtpmail--host))
          (request `(,@(smtpmail--account-request host)
                     ,@(smtpmail--message-request recipient smtpmail-text-buffer)))
@@ -211,7 +230,7 @@ Everything else is what the variables say."
     `( :host ,host
        :port ,(smtpmail--port)
        :security ,security
-       :ehlo-name ,(smtpmail-fqdn)
+       :ehlo-name ,(or smtpmail-ehlo-name (smtpmail-fqdn))
        :login-required ,(or (smtpmail--login-demanded-p host)
                             (smtpmail-auth-entry-p host smtpmail-smtp-service))
        :clear-login ,(or (eq security 'never) (smtpmail--this-machine-p host))
@@ -268,6 +287,7 @@ Everything else is what the variables say."
 (defun smtpmail--sender (buffer)
   "Return the envelope sender for the message in BUFFER."
   (or smtpmail-mail-address
+      (smtpmail-accounts-setting :envelope-sender)
       (with-current-buffer buffer
         (save-excursion
           (save-restriction

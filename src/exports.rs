@@ -117,8 +117,8 @@ fn open<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'
 ///
 /// REQUEST has the keys :job (add, list, accepted, drop, hold, refused or
 /// release), :queue-directory and :queue-index, and, where the job wants them,
-/// :entry, :reply, :recipients, :sender, :subject, :from, :message-id, :text or
-/// :content, and :stored-server, :stored-stream-type, :stored-service and
+/// :entry, :reply, :recipients, :sender, :subject, :from, :message-id, :account,
+/// :text or :content, and :stored-server, :stored-stream-type, :stored-service and
 /// :stored-user, each a list of one value.
 #[defun]
 fn outbox<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'e>> {

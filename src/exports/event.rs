@@ -153,7 +153,8 @@ fn listing_pairs(env: &Env, listing: Listing) -> Result<Pairs<'_>> {
 
 /// An entry as (:name NAME :state SYMBOL :sendable BOOL :time SECONDS
 /// :recipients LIST :sender ADDRESS :from TEXT :subject TEXT :message-id TEXT
-/// :bytes N :queued SECONDS :last-reply TEXT :stored ((SYMBOL . VALUE) ...)).
+/// :bytes N :queued SECONDS :last-reply TEXT :account NAME
+/// :stored ((SYMBOL . VALUE) ...)).
 fn listed(env: &Env, entry: Listed, now: SystemTime) -> Result<Value<'_>> {
     let seconds = |time: SystemTime| {
         time.duration_since(UNIX_EPOCH)
@@ -184,6 +185,7 @@ fn listed(env: &Env, entry: Listed, now: SystemTime) -> Result<Value<'_>> {
             (":bytes", (entry.bytes as i64).into_lisp(env)?),
             (":queued", seconds(entry.queued).into_lisp(env)?),
             (":last-reply", facts.last_reply.into_lisp(env)?),
+            (":account", facts.account.into_lisp(env)?),
             (":stored", stored(env, &entry.stored_variables)?),
         ],
     )

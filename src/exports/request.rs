@@ -152,6 +152,7 @@ pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
                 user: stored(plist, ":stored-user")?,
             },
             facts: Facts {
+                account: plist.optional(":account")?,
                 sender: plist.optional(":sender")?,
                 subject: plist.optional(":subject")?,
                 from: plist.optional(":from")?,
