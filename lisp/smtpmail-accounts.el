@@ -87,7 +87,7 @@
             (seq-partition settings 2))))))
    accounts))
 
-(defun smtpmail-accounts--check (accounts)
+(defun smtpmail-accounts-check (accounts)
   "Signal an error if ACCOUNTS is no good value of `smtpmail-accounts'."
   (require 'wid-edit)
   (when-let ((problem (if (proper-list-p accounts)
@@ -142,8 +142,8 @@ Who has chosen a server otherwise, as a header X-Message-SMTP-Method and
                                   `((const :tag ,tag ,key) ,type))
                                 smtpmail-accounts--settings))))
   :set (lambda (symbol accounts)
-         (smtpmail-accounts--check accounts)
-         (set-default-toplevel-value symbol accounts))
+         (smtpmail-accounts-check accounts)
+         (set-default symbol accounts))
   ;; A wrong value that was there before is told when it is used.
   :initialize #'custom-initialize-default
   :risky t
@@ -191,7 +191,7 @@ A message that is resent goes over the account of who resends it."
   "Return the account, (NAME . SETTINGS), of the message in BUFFER, or nil.
 Signal an error if `smtpmail-accounts' is malformed."
   (when smtpmail-accounts
-    (smtpmail-accounts--check smtpmail-accounts)
+    (smtpmail-accounts-check smtpmail-accounts)
     (with-current-buffer buffer
       (when-let* ((address (or (smtpmail-accounts--author)
                                user-mail-address))

@@ -45,6 +45,7 @@
 (require 'smtpmail-session)
 
 ;; For those who load this file and not the autoloads.
+(autoload 'smtpmail-import-msmtprc "smtpmail-import" nil t)
 (autoload 'smtpmail-outbox "smtpmail-outbox-list" nil t)
 (autoload 'smtpmail-outbox-count "smtpmail-outbox-list")
 
