@@ -72,6 +72,7 @@ account default : home
          (custom-file (make-temp-file "custom" nil ".el"))
          ;; Else nothing is saved.
          (init-file-user "")
+         (user-init-file custom-file)
          (inhibit-message t))
      (unwind-protect (progn ,@body)
        (delete-file file)
@@ -102,12 +103,11 @@ account default : home
            :security ssl :user "me@home.example")))))
     (should (= 4 (length smtpmail-accounts)))
     ;; Saved, and read back as it is.
-    (unwind-protect
-        (progn
-          (load custom-file nil t)
-          (should (equal (default-toplevel-value 'smtpmail-accounts)
-                         smtpmail-accounts)))
-      (set-default-toplevel-value 'smtpmail-accounts nil))))
+    (with-temp-buffer
+      (insert-file-contents custom-file)
+      (should (equal (read (current-buffer))
+                     `(custom-set-variables
+                       '(smtpmail-accounts ',smtpmail-accounts)))))))
 
 (ert-deftest smtpmail-import-msmtprc-lists-what-is-left ()
   "With line and advice; no password is shown, and no program runs."
