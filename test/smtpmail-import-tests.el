@@ -67,13 +67,13 @@ account default : home
 (defmacro smtpmail-import-tests--with (text &rest body)
   "Run BODY with FILE bound to the name of a file with TEXT."
   (declare (indent 1))
-  `(let ((file (make-temp-file "msmtprc" nil nil ,text))
-         (smtpmail-accounts nil)
-         (custom-file (make-temp-file "custom" nil ".el"))
-         ;; Else nothing is saved.
-         (init-file-user "")
-         (user-init-file custom-file)
-         (inhibit-message t))
+  `(let* ((file (make-temp-file "msmtprc" nil nil ,text))
+          (smtpmail-accounts nil)
+          (custom-file (make-temp-file "custom" nil ".el"))
+          ;; Else nothing is saved.
+          (init-file-user "")
+          (user-init-file custom-file)
+          (inhibit-message t))
      (unwind-protect (progn ,@body)
        (delete-file file)
        (delete-file custom-file)
@@ -83,64 +83,64 @@ account default : home
 (ert-deftest smtpmail-import-msmtprc-carries-accounts-over ()
   "Defaults, accounts modelled on others, wildcards, and the default one."
   (smtpmail-import-tests--with smtpmail-import-tests--rc
-    (cl-letf (((symbol-function 'y-or-n-p) (lambda (_) t)))
-      (should
-       (equal
-        (smtpmail-import-msmtprc file)
-        '(("jdoe@work.example"
-           :name "work" :server "mail.work.example" :service 587
-           :security starttls :user "jdoe" :ehlo-name "work.example")
-          ("@lists.work.example"
-           :name "lists" :server "mail.work.example" :service 587
-           :security starttls :user "jdoe" :mechanisms (scram-sha-256)
-           :client-key "~/key.pem" :client-certificate "~/cert.pem"
-           :ehlo-name "work.example")
-          ("me@home.example"
-           :name "home" :server "smtp.home.example" :service 465 :security ssl
-           :user "me@home.example")
-          (t
-           :name "default" :server "smtp.home.example" :service 465
-           :security ssl :user "me@home.example")))))
-    (should (= 4 (length smtpmail-accounts)))
-    ;; Saved, and read back as it is.
-    (with-temp-buffer
-      (insert-file-contents custom-file)
-      (should (equal (read (current-buffer))
-                     `(custom-set-variables
-                       '(smtpmail-accounts ',smtpmail-accounts)))))))
+			       (cl-letf (((symbol-function 'y-or-n-p) (lambda (_) t)))
+				 (should
+				  (equal
+				   (smtpmail-import-msmtprc file)
+				   '(("jdoe@work.example"
+				      :name "work" :server "mail.work.example" :service 587
+				      :security starttls :user "jdoe" :ehlo-name "work.example")
+				     ("@lists.work.example"
+				      :name "lists" :server "mail.work.example" :service 587
+				      :security starttls :user "jdoe" :mechanisms (scram-sha-256)
+				      :client-key "~/key.pem" :client-certificate "~/cert.pem"
+				      :ehlo-name "work.example")
+				     ("me@home.example"
+				      :name "home" :server "smtp.home.example" :service 465 :security ssl
+				      :user "me@home.example")
+				     (t
+				      :name "default" :server "smtp.home.example" :service 465
+				      :security ssl :user "me@home.example")))))
+			       (should (= 4 (length smtpmail-accounts)))
+			       ;; Saved, and read back as it is.
+			       (with-temp-buffer
+				 (insert-file-contents custom-file)
+				 (should (equal (read (current-buffer))
+						`(custom-set-variables
+						  '(smtpmail-accounts ',smtpmail-accounts)))))))
 
 (ert-deftest smtpmail-import-msmtprc-lists-what-is-left ()
   "With line and advice; no password is shown, and no program runs."
   (smtpmail-import-tests--with smtpmail-import-tests--rc
-    (let ((asked nil))
-      (cl-letf (((symbol-function 'y-or-n-p)
-                 (lambda (_) (ignore (setq asked t)))))
-        (smtpmail-import-msmtprc file))
-      (should asked))
-    (should-not smtpmail-accounts)
-    (with-current-buffer "*smtpmail import*"
-      (let ((text (buffer-string)))
-        (dolist (line '("^- line 5, tls_trust_file: "
-                        "^- line 6, logfile: "
-                        "^- line 13, password: not copied"
-                        "^- line 26, passwordeval: not run"
-                        "^- account relay: it names no address"))
-          (should (= 2 (length (split-string text line)))))
-        (smtpmail-test-should-hide-canary text)))
-    (should-not (file-exists-p "/tmp/smtpmail-import-ran"))))
+			       (let ((asked nil))
+				 (cl-letf (((symbol-function 'y-or-n-p)
+					    (lambda (_) (ignore (setq asked t)))))
+				   (smtpmail-import-msmtprc file))
+				 (should asked))
+			       (should-not smtpmail-accounts)
+			       (with-current-buffer "*smtpmail import*"
+				 (let ((text (buffer-string)))
+				   (dolist (line '("^- line 5, tls_trust_file: "
+						   "^- line 6, logfile: "
+						   "^- line 13, password: not copied"
+						   "^- line 26, passwordeval: not run"
+						   "^- account relay: it names no address"))
+				     (should (= 2 (length (split-string text line)))))
+				   (smtpmail-test-should-hide-canary text)))
+			       (should-not (file-exists-p "/tmp/smtpmail-import-ran"))))
 
 (ert-deftest smtpmail-import-msmtprc-adds-nothing-twice ()
   "Accounts that are there stay in front."
   (smtpmail-import-tests--with smtpmail-import-tests--rc
-    (cl-letf (((symbol-function 'y-or-n-p) (lambda (_) t)))
-      (setq smtpmail-accounts '(("x@y.example" :server "other")))
-      (smtpmail-import-msmtprc file)
-      (should (= 5 (length smtpmail-accounts)))
-      (should (equal "x@y.example" (caar smtpmail-accounts))))
-    (cl-letf (((symbol-function 'y-or-n-p)
-               (lambda (_) (ert-fail "Nothing to ask about"))))
-      (smtpmail-import-msmtprc file)
-      (should (= 5 (length smtpmail-accounts))))))
+			       (cl-letf (((symbol-function 'y-or-n-p) (lambda (_) t)))
+				 (setq smtpmail-accounts '(("x@y.example" :server "other")))
+				 (smtpmail-import-msmtprc file)
+				 (should (= 5 (length smtpmail-accounts)))
+				 (should (equal "x@y.example" (caar smtpmail-accounts))))
+			       (cl-letf (((symbol-function 'y-or-n-p)
+					  (lambda (_) (ert-fail "Nothing to ask about"))))
+				 (smtpmail-import-msmtprc file)
+				 (should (= 5 (length smtpmail-accounts))))))
 
 (ert-deftest smtpmail-import-msmtprc-names-mistakes ()
   "An account like one that is not there, and a file without any."
@@ -149,9 +149,9 @@ account default : home
                    ("# nothing\nhost x\n" "No account in ")
                    ("" "No account in ")))
     (smtpmail-import-tests--with text
-      (should (string-match-p
-               why (cadr (should-error (smtpmail-import-msmtprc file)
-                                       :type 'user-error)))))))
+				 (should (string-match-p
+					  why (cadr (should-error (smtpmail-import-msmtprc file)
+								  :type 'user-error)))))))
 
 (provide 'smtpmail-import-tests)
 
