@@ -37,6 +37,8 @@
 (declare-function smtpmail-module--login "ext:exports.rs" (delivery id login))
 (declare-function smtpmail-module--say "ext:exports.rs" (delivery id line))
 (declare-function smtpmail-module--logged-in "ext:exports.rs" (delivery id))
+(autoload 'smtpmail-trace-keep "smtpmail-trace")
+
 (declare-function smtpmail-module--answer "ext:exports.rs" (delivery id yes))
 (declare-function smtpmail-module--cancel "ext:exports.rs" (delivery))
 
@@ -100,14 +102,25 @@
 (defun smtpmail-session--close-trace (session keep)
   "Drop the trace of SESSION unless KEEP; other sessions' traces stay."
   (let ((buffer (process-buffer (smtpmail-session-process session))))
-    (when (and (buffer-live-p buffer) (not keep))
-      (with-current-buffer buffer
-        (let ((inhibit-read-only t))
-          (goto-char (point-max))
-          (if (re-search-backward "\n\f$" nil t)
-              (delete-region (point) (point-max))
-            (let ((kill-buffer-query-functions nil))
-              (kill-buffer buffer))))))))
+    (cond
+     ((not (buffer-live-p buffer)))
+     (keep
+      (smtpmail-trace-keep buffer (smtpmail-session--why-not session)))
+     (t (with-current-buffer buffer
+          (let ((inhibit-read-only t))
+            (goto-char (point-max))
+            (if (re-search-backward "\n\f$" nil t)
+                (delete-region (point) (point-max))
+              (let ((kill-buffer-query-functions nil))
+                (kill-buffer buffer)))))))))
+
+(defun smtpmail-session--why-not (session)
+  "Return why the message of SESSION was not accepted, if that is known."
+  (let ((report (smtpmail-session-report session)))
+    (and report
+         (not (smtpmail-session-each session))
+         (smtpmail-report-error report (smtpmail-session-host session)
+                                (smtpmail-session-port session)))))
 
 (defun smtpmail-session--trace (session text)
   "Append TEXT to the trace of SESSION, and echo replies if wanted."
@@ -121,18 +134,6 @@
     (when (and smtpmail-debug-info
                (string-match "\\` *[0-9.]+ S: \\(.*\\)\n" text))
       (message "%s" (match-string 1 text)))))
-
-;;;###autoload
-(defun smtpmail-show-trace ()
-  "Show the trace of the last SMTP session that was kept."
-  (interactive)
-  (let ((buffer (seq-find (lambda (buffer)
-                            (string-prefix-p "*trace of SMTP session to "
-                                             (buffer-name buffer)))
-                          (buffer-list))))
-    (if buffer
-        (pop-to-buffer buffer)
-      (message "No trace is kept; set `smtpmail-debug-info' to keep each"))))
 
 ;;;; What the user sees
 

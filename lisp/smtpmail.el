@@ -48,6 +48,7 @@
 (autoload 'smtpmail-import-msmtprc "smtpmail-import" nil t)
 (autoload 'smtpmail-outbox "smtpmail-outbox-list" nil t)
 (autoload 'smtpmail-outbox-count "smtpmail-outbox-list")
+(autoload 'smtpmail-show-trace "smtpmail-trace" nil t)
 
 (defvar gnutls-trustfiles)
 
