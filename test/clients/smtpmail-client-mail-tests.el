@@ -353,11 +353,12 @@ Its buffer is `draft', and it goes at the end."
             (let ((before (buffer-list)))
               (vc-prepare-patch "bob@example.org" "Changes" '("HEAD~1" "HEAD"))
               (dolist (draft (seq-difference (buffer-list) before))
-                (with-current-buffer draft
-                  (when (derived-mode-p 'message-mode)
+                (when (and (buffer-live-p draft)
+                           (with-current-buffer draft
+                             (derived-mode-p 'message-mode)))
+                  (with-current-buffer draft
                     (smtpmail-client-press "C-c C-c"))
-                  (should-not (and (buffer-live-p draft)
-                                   (derived-mode-p 'message-mode))))))
+                  (should-not (buffer-live-p draft)))))
           (smtpmail-client-kill (find-buffer-visiting
                                  (expand-file-name "file" home))))
         (let ((subjects (mapcar (lambda (message)
