@@ -39,8 +39,10 @@
 
 ;;;; The server
 
-(defvar smtpmail-client-server-name 'aiosmtpd
-  "Which of the servers of `smtpmail-real--servers' the clients send to.")
+(defvar smtpmail-client-server-name
+  (intern (or (getenv "SMTPMAIL_CLIENT_SERVER") "aiosmtpd"))
+  "Which of the servers of `smtpmail-real--servers' the clients send to.
+The default needs neither root nor a namespace, and keeps the octets.")
 
 (defun smtpmail-client-server ()
   "Return the plist of the running server."
