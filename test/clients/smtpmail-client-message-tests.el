@@ -290,6 +290,32 @@ Its buffer is `draft', and it goes at the end."
         (smtpmail-send-queued-mail))
       (should (equal (smtpmail-client-body (smtpmail-client-only server)) "Later\n")))))
 
+(ert-deftest smtpmail-client-message-next-account ()
+  "A function that tries account after account stops at the first that sends.
+So does smtpmail-multi, which sets the variables for all that follows."
+  (smtpmail-client-with (server 'plain)
+    (let* ((quiet (smtpmail-test-quiet-port))
+           (accounts `(("localhost" ,quiet) ("127.0.0.1" ,quiet)
+                       ("localhost" ,smtpmail-smtp-service) ("localhost" ,quiet)))
+           (failures nil)
+           (smtpmail-smtp-user nil)
+           (smtpmail-local-domain nil)
+           (message-send-mail-function
+            (lambda ()
+              (seq-some (pcase-lambda (`(,host ,port))
+                          (setq smtpmail-smtp-server host
+                                smtpmail-smtp-service port)
+                          (condition-case failure
+                              (progn (smtpmail-send-it) t)
+                            (error (ignore (push failure failures)))))
+                        accounts))))
+      (smtpmail-client-message-tests--compose '((To . "bob@example.org"))
+        (insert "Text\n")
+        (smtpmail-client-press "C-c C-c")
+        (should-not (buffer-live-p draft)))
+      (should (= 2 (length failures))))
+    (should (equal (smtpmail-client-body (smtpmail-client-only server)) "Text\n"))))
+
 ;;;; Envelope
 
 (ert-deftest smtpmail-client-message-envelope-from ()
