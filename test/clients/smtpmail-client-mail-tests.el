@@ -216,8 +216,8 @@ Its buffer is `draft', and it goes at the end."
     (define-mail-alias "bob" "bob@example.org")
     (define-mail-alias "both" "bob, carol@example.org")
     (should (equal (smtpmail-client-mail-tests--recipients
-                    server '((To . "both") (Cc . "Bob <BOB@Example.ORG>")))
-                   '("BOB@Example.ORG" "bob@example.org" "carol@example.org")))))
+                    server '((To . "both") (Cc . "Dave D <dave@example.org>")))
+                   '("bob@example.org" "carol@example.org" "dave@example.org")))))
 
 ;;;; Each `mail-user-agent'
 

@@ -188,6 +188,32 @@ Its buffer is `draft', and it goes at the end."
         (should (string-match-p "message/partial"
                                 (smtpmail-client-field message "Content-Type")))))))
 
+(ert-deftest smtpmail-client-message-alternatives ()
+  "Parts as org-mime and others write them arrive as they were composed."
+  (smtpmail-client-with (server 'plain)
+    (smtpmail-client-message-tests--compose '((To . "bob@example.org"))
+      (insert "<#multipart type=alternative>\n"
+              "<#part type=\"text/plain\">\n*Plain* text\n"
+              "<#part type=\"text/html\">\n<b>Größe</b>\n"
+              "<#/multipart>\n")
+      (smtpmail-client-press "C-c C-c"))
+    (let ((message (smtpmail-client-only server)))
+      (should (string-prefix-p "multipart/alternative"
+                               (smtpmail-client-field message "Content-Type")))
+      (with-temp-buffer
+        (set-buffer-multibyte nil)
+        (insert (plist-get message :text))
+        (let ((parts (mm-dissect-buffer t)))
+          (unwind-protect
+              (should (equal (mapcar (lambda (part)
+                                       (cons (mm-handle-media-type part)
+                                             (string-trim (mm-get-part part))))
+                                     (cdr parts))
+                             `(("text/plain" . "*Plain* text")
+                               ("text/html" . ,(encode-coding-string "<b>Größe</b>"
+                                                                     'utf-8)))))
+            (mm-destroy-parts parts)))))))
+
 ;;;; By which function
 
 (ert-deftest smtpmail-client-message-functions ()
