@@ -227,7 +227,9 @@ for yes and no t or nil."
               (unless (member status '(0 77))
                 (error "%s" smtpmail-client--fetched))
               (unless (eql status 0)
-                (message "%s" smtpmail-client--fetched))))
+                ;; For the run's summary.
+                (let ((inhibit-message nil))
+                  (message "%s" smtpmail-client--fetched)))))
         (delete-file errors))))
   (if (stringp smtpmail-client--fetched)
       (ert-skip smtpmail-client--fetched)
