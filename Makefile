@@ -55,7 +55,7 @@ demo: setup module lisp $(SERVER) ## send a real message and show what arrived
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/demo.sh
 
 .PHONY: test
-test: setup module lisp test-rust test-lisp test-servers ## everything that must hold
+test: setup module lisp test-rust test-lisp test-servers test-clients ## everything that must hold
 
 .PHONY: test-rust
 test-rust: ## the engine's own tests
@@ -73,9 +73,17 @@ test-matrix: module lisp $(SERVER) ## ERT once more, with the Emacs of Debian's 
 servers: ## fetch the real mail servers into build/
 	@test/servers/fetch all
 
+.PHONY: clients
+clients: ## fetch the mail clients that are not part of Emacs into build/
+	@test/clients/fetch
+
 .PHONY: test-servers
 test-servers: module lisp ## send to real Postfix, Exim, aiosmtpd and smtp-server
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh test/real/*-tests.el
+
+.PHONY: test-clients
+test-clients: module lisp $(SERVER) ## drive real mail clients, with a real server at the other end
+	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh test/clients/*-tests.el
 
 .PHONY: lint
 lint: floors lint-lisp ## what is checked without running anything

@@ -161,9 +161,20 @@ The current buffer is the mail, its header ending at HEADER-END."
 
 ;;; Text
 
+(defun smtpmail-message--bytes-p ()
+  "Return non-nil if all that is not ASCII in the current buffer is raw bytes.
+So it is with a mail as it was received, which Rmail resends."
+  (and (not (smtpmail-header-ascii-p (point-min) (point-max)))
+       (save-excursion
+         (goto-char (point-min))
+         (skip-chars-forward "\0-\177\x3fff80-\x3fffff")
+         (eobp))))
+
 (defun smtpmail-message--coding ()
   "Return the coding system for the mail in the current buffer, or nil."
   (cond ((not enable-multibyte-characters) nil)
+        ;; Nothing but raw-text can encode them; stock asks which.
+        ((smtpmail-message--bytes-p) 'raw-text)
         ;; How `message-resend' asks that the bytes stay as they are.
         ((and (not smtpmail-code-conv-from)
               (eq sendmail-coding-system 'raw-text))

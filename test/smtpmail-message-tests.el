@@ -413,6 +413,16 @@
     (should (string-suffix-p "\n\nh\351\n" bytes))
     (should-not (string-match-p "MIME" bytes))))
 
+(ert-deftest smtpmail-message-tests-raw-unasked ()
+  "Raw bytes go as they are, unasked, whatever coding system is set."
+  (dolist (coding '(nil utf-8))
+    (smtpmail-message-tests--with
+        ((string-to-multibyte
+          (smtpmail-message-tests--mail "Resent-To: a@x.org\n" "h\303\251 \377\n"))
+         smtpmail-code-conv-from coding)
+      (should (eq (smtpmail-message-coding msg) 'raw-text))
+      (should (string-suffix-p "\n\nh\303\251 \377\n" bytes)))))
+
 (ert-deftest smtpmail-message-tests-raw-header ()
   "Raw bytes in the header of a unibyte mail go out as they are."
   (smtpmail-message-tests--with
