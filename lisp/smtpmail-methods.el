@@ -94,14 +94,14 @@ With CODE non-nil, it must be exactly that reply."
   (mapconcat #'identity (cdr response) "\n"))
 
 (defun smtpmail-intersection (list1 list2)
-  "Return the elements of LIST1 that are in LIST2, in the order of LIST1."
-  (seq-filter (lambda (element) (memq element list2)) list1))
+  "Return the elements of LIST1 that are in LIST2, the last one first."
+  (nreverse (seq-filter (lambda (element) (memq element list2)) list1)))
 (make-obsolete 'smtpmail-intersection 'seq-intersection "28.1")
 
 ;;;; Commands
 
 (defconst smtpmail-methods--open-verbs
-  '("BDAT" "DATA" "EHLO" "ETRN" "EXPN" "HELO" "HELP" "MAIL" "NOOP" "ONEX"
+  '("." "BDAT" "DATA" "EHLO" "ETRN" "EXPN" "HELO" "HELP" "MAIL" "NOOP" "ONEX"
     "QUIT" "RCPT" "RSET" "STARTTLS" "VERB" "VRFY" "XUSR")
   "Commands whose arguments hold no secret.
 Any other line may be the answer to a challenge, which does.")

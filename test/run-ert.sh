@@ -1,9 +1,9 @@
 #!/bin/sh
 # Run ERT files, each in an Emacs and a home directory of its own.
-# usage: SERVER=PROGRAM EMACS=PROGRAM run-ert.sh [FILE...]; default: test/*-tests.el
+# usage: SERVER=PROGRAM EMACS=PROGRAM run-ert.sh [FILE...]; default: test/ and test/checklist/
 set -u
 cd "$(dirname "$0")/.." || exit 1
-[ $# -gt 0 ] || set -- test/*-tests.el
+[ $# -gt 0 ] || set -- test/*-tests.el test/checklist/*-tests.el
 mkdir -p build/test
 failed=0
 for file; do
