@@ -94,8 +94,8 @@ With CODE non-nil, it must be exactly that reply."
   (mapconcat #'identity (cdr response) "\n"))
 
 (defun smtpmail-intersection (list1 list2)
-  "Return the elements of LIST1 that are in LIST2, the last one first."
-  (nreverse (seq-filter (lambda (element) (memq element list2)) list1)))
+  "Return the elements of LIST1 that are in LIST2, in the order of LIST2."
+  (seq-filter (lambda (element) (memq element list1)) list2))
 (make-obsolete 'smtpmail-intersection 'seq-intersection "28.1")
 
 ;;;; Commands

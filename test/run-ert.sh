@@ -12,7 +12,7 @@ for file; do
     log="build/test/$(basename "$file" .el).log"
     HOME=$PWD/$home XDG_CONFIG_HOME=$PWD/$home/.config LC_ALL=C.UTF-8 \
     SMTPMAIL_TEST_SERVER=$PWD/$SERVER \
-        timeout 600 "$EMACS" -Q --batch -L lisp -L test --eval '(setq load-prefer-newer t)' \
+        timeout 600 "$EMACS" -Q --batch -L lisp -L test -L test/checklist --eval '(setq load-prefer-newer t)' \
         -l "$file" -f ert-run-tests-batch-and-exit >"$log" 2>&1
     status=$?
     rm -rf "$home"

@@ -152,7 +152,7 @@
            (smtpmail-cred-passwd '("h" 25 "u" "p"))
            (smtpmail-find-credentials '(("g" 25 "x" "y") ("h" 25 "u" "p")) "h" 25)
            (smtpmail-find-credentials '(("g" 25 "x" "y")) "h" 25)
-           (smtpmail-intersection '(a b c) '(c a))
+           (smtpmail-intersection '(a b c d) '(d a x c))
            (smtpmail-response-code "250-a\n251 b")
            (smtpmail-response-code "none")
            (smtpmail-response-code nil)
