@@ -222,8 +222,6 @@
 It opens a connection in Lisp, over which `smtpmail-send-command',
 `smtpmail-read-response', `smtpmail-try-auth-methods' and
 `smtpmail-send-data' work."
-  (unless (locate-library "mail/smtpmail.el")
-    (ert-skip "the sources of this Emacs are not here"))
   (smtpmail-test-with-server (server "--user" "alice"
                                      "--password" smtpmail-test-canary
                                      "--require-auth"
@@ -263,8 +261,6 @@ It opens a connection in Lisp, over which `smtpmail-send-command',
 
 (ert-deftest smtpmail-checklist-33-copied-via-smtp-fails ()
   "A refusal over such a connection is what `smtpmail-via-smtp' returns."
-  (unless (locate-library "mail/smtpmail.el")
-    (ert-skip "the sources of this Emacs are not here"))
   (smtpmail-test-with-server (server "--on" "dot=reply 554 5.6.0 Spam")
     (let ((result
            (smtpmail-test-run
