@@ -323,6 +323,20 @@ The server closes behind it."
                                   (cadr (should-error (funcall call))))))
       (delete-process process))))
 
+;;;; The checklist itself
+
+(ert-deftest smtpmail-checklist-every-item-has-a-test ()
+  "Each number from 1 to 36 is in the name of a test of this directory."
+  (let ((text (mapconcat #'smtpmail-test-text
+                         (directory-files
+                          (file-name-directory
+                           (symbol-file 'smtpmail-checklist-names--of 'defun))
+                          t "-tests\\.el\\'")
+                         "\n")))
+    (dolist (item (number-sequence 1 36))
+      (should (string-match-p (format "^(ert-deftest smtpmail-checklist-%02d-" item)
+                              text)))))
+
 (provide 'smtpmail-checklist-names-tests)
 
 ;;; smtpmail-checklist-names-tests.el ends here
