@@ -1,4 +1,4 @@
-;;; smtpmail.el --- send mail by SMTP, in the place of the built-in  -*- lexical-binding: t -*-
+;;; smtpmail.el --- Send mail by SMTP, in the place of the built-in  -*- lexical-binding: t -*-
 
 ;; Copyright (C) 2026 The smtpmail contributors
 ;; SPDX-License-Identifier: GPL-3.0-or-later

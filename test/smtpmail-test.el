@@ -302,6 +302,7 @@ but what takes the same arguments."
                    :name "emacs" :buffer output :noquery t :stderr stderr
                    :connection-type 'pipe :sentinel #'ignore
                    :command (append (list (or program smtpmail-test-emacs))
+                                    (split-string (or (getenv "EMACSFLAGS") ""))
                                     arguments
                                     (list "-Q" "--batch")
                                     (and lisp (list "-L" lisp))
