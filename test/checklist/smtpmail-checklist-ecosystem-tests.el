@@ -181,6 +181,8 @@
                (lambda (symbol)
                  ;; The regexp of the package async.
                  (when (and (boundp symbol)
+                            ;; Emacs's own, an obarray since Emacs 30.
+                            (not (eq symbol 'mail-extr-all-top-level-domains))
                             (string-match-p
                              "\\`\\(smtpmail\\|async-smtpmail\\|\\(user-\\)?mail\\)-"
                              (symbol-name symbol))
