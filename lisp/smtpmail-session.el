@@ -31,6 +31,7 @@
 (require 'smtpmail-auth)
 (require 'smtpmail-redefined)
 (require 'smtpmail-report)
+(require 'smtpmail-stock)
 
 (declare-function smtpmail-module--open "ext:exports.rs" (request pipe))
 (declare-function smtpmail-module--outbox "ext:exports.rs" (request pipe))
@@ -38,11 +39,10 @@
 (declare-function smtpmail-module--login "ext:exports.rs" (delivery id login))
 (declare-function smtpmail-module--answer "ext:exports.rs" (delivery id yes))
 (declare-function smtpmail-module--cancel "ext:exports.rs" (delivery))
-(declare-function smtpmail-speak-log-in-by-method "smtpmail-speak"
-                  (session login mechanism secret))
-(declare-function smtpmail-speak-log-in-by-function "smtpmail-speak"
-                  (session question))
-(declare-function smtpmail-process-filter "smtpmail-stock" (process output))
+
+;; That file needs this one.
+(autoload 'smtpmail-speak-log-in-by-method "smtpmail-speak")
+(autoload 'smtpmail-speak-log-in-by-function "smtpmail-speak")
 
 (defconst smtpmail-session--patience 1.0
   "Seconds after which the user is told what is being waited for.")

@@ -305,6 +305,10 @@ Byte-compiled or not; the login and the demand for TLS in it hold."
 
 ;;;; 35: certificates
 
+;; Nobody can be asked here.  What is asked where somebody can, what is
+;; remembered of the answer, and what of `nsm-settings-file' counts, is of
+;; this item, too.
+
 (ert-deftest smtpmail-checklist-35-refused-in-batch ()
   "Where nobody can be asked, a certificate that is not trusted is refused.
 No setting of `network-security-level' makes that weaker."

@@ -323,6 +323,40 @@ The server closes behind it."
                                   (cadr (should-error (funcall call))))))
       (delete-process process))))
 
+;;;; Texts
+
+(defconst smtpmail-checklist-names--texts
+  '("Sending failed: %s" "Sending failed; no recipients" "%s in response to %s"
+    "Connection not allowed: %s" "Server does not support TLS" "Sending email "
+    "Outgoing SMTP mail server: " "Port number to use when contacting %s? "
+    "Couldn't contact an SMTP server" "`smtpmail-smtp-server' not defined"
+    "SMTP user name for %h: " "SMTP password for %u@%h: "
+    "SMTP password for %s:%s: " "Mechanism %S not implemented"
+    "Unknown extension %s")
+  "Texts of the built-in, now or long ago, that users match; here, too.")
+
+(defconst smtpmail-checklist-names--other-texts
+  '(("Unable to contact server" . "Says nothing; the reason is told.")
+    ("No greeting: %s" . "As any other answer that is none.")
+    ("Got transient error code %s when sending; retrying attempt %d..."
+     . "Names no reason; the server's words are told, and the pause.")
+    ("Unexpected code in %S: %S"
+     . "A warning for the entry, which stops no other entry."))
+  "Texts of the built-in that are others here, and why.")
+
+(ert-deftest smtpmail-checklist-20-texts-of-the-built-in ()
+  "Each text that users match is in our Lisp, but those listed."
+  (let ((ours (mapconcat #'smtpmail-test-text
+                         (directory-files smtpmail-test-lisp t
+                                          "\\`smtpmail[a-z-]*\\.el\\'")
+                         "\n")))
+    (dolist (text smtpmail-checklist-names--texts)
+      (ert-info (text)
+        (should (string-search text ours))))
+    (pcase-dolist (`(,text . ,_) smtpmail-checklist-names--other-texts)
+      (ert-info (text)
+        (should-not (string-search (format "%S" text) ours))))))
+
 ;;;; The checklist itself
 
 (ert-deftest smtpmail-checklist-every-item-has-a-test ()
