@@ -28,6 +28,8 @@
 ;;; Code:
 
 (require 'smtpmail-test)
+;; Loaded later, it would undo what tests put in the place of its functions.
+(require 'warnings)
 (require 'message)
 
 (defun smtpmail-checklist-child (forms &rest options)
