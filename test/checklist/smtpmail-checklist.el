@@ -99,6 +99,20 @@ An error in BODY passes."
          ,@body))
      (nreverse asked)))
 
+(defmacro smtpmail-checklist-elsewhere (spec &rest body)
+  "Run BODY with a server that the variables do not name.
+SPEC is (SERVER HERE OPTION...); `(HERE)' sets the variables for it."
+  (declare (indent 1) (debug t))
+  (let ((port (make-symbol "port")))
+    `(smtpmail-test-with-server (,(car spec) ,@(cddr spec))
+       (let ((,port smtpmail-smtp-service)
+             (smtpmail-smtp-service (smtpmail-test-quiet-port))
+             (smtpmail-smtp-server "nowhere.invalid"))
+         (cl-flet ((,(cadr spec) ()
+                     (setq smtpmail-smtp-server "localhost"
+                           smtpmail-smtp-service ,port)))
+           ,@body)))))
+
 (provide 'smtpmail-checklist)
 
 ;;; smtpmail-checklist.el ends here
