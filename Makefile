@@ -19,6 +19,9 @@ RUST := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 SUFFIX := $(if $(filter Darwin,$(shell uname -s)),dylib,so)
 ENGINE := lisp/smtpmail-core.$(SUFFIX)
 SERVER := target/release/smtpmail-test-server
+# Each way into the engine and out of it: a send, a queue, a login in Lisp,
+# C-g, broken connections.
+ASSERTED := $(patsubst %,test/smtpmail-%-tests.el,send queue methods own-methods quit breaks outbox-list)
 
 .PHONY: help
 help: ## list what can be made
@@ -55,7 +58,7 @@ demo: setup module lisp $(SERVER) ## send a real message and show what arrived
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/demo.sh
 
 .PHONY: test
-test: setup module lisp test-rust test-lisp test-servers test-clients ## everything that must hold
+test: setup module lisp test-rust test-lisp test-assertions test-builtin test-servers test-clients ## everything that must hold
 
 .PHONY: test-rust
 test-rust: ## the engine's own tests
@@ -64,6 +67,15 @@ test-rust: ## the engine's own tests
 .PHONY: test-lisp
 test-lisp: module lisp $(SERVER) ## ERT in batch Emacs, against the test server
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh $(TESTS)
+
+.PHONY: test-assertions
+test-assertions: module lisp $(SERVER) ## suites that load the engine, with Emacs checking what it does
+	@SERVER=$(SERVER) EMACS=$(EMACS) EMACSFLAGS=--module-assertions \
+	  sh test/run-ert.sh $(or $(TESTS),$(ASSERTED))
+
+.PHONY: test-builtin
+test-builtin: module lisp $(SERVER) ## what the built-in fails; UPDATE=1 writes the manual's table
+	@SERVER=$(SERVER) EMACS=$(EMACS) UPDATE=$(UPDATE) sh test/builtin/run.sh
 
 .PHONY: test-matrix
 test-matrix: module lisp $(SERVER) ## ERT once more, with the Emacs of Debian's backports
@@ -93,7 +105,8 @@ lint: floors lint-lisp ## what is checked without running anything
 
 .PHONY: lint-lisp
 lint-lisp: lisp
-	@$(BATCH) -l test/lint.el -f smtpmail-lint-batch $(LISP)
+	@sh test/package-lint.sh
+	@$(BATCH) -L build/package-lint -l test/lint.el -f smtpmail-lint-batch $(LISP)
 
 .PHONY: floors
 floors: ## check that files import from lower floors only
@@ -102,10 +115,10 @@ floors: ## check that files import from lower floors only
 .PHONY: doc
 doc: doc/smtpmail.info doc/smtpmail.html ## make the manual, Info and HTML
 
-doc/smtpmail.info: doc/smtpmail.texi
+doc/smtpmail.info: doc/smtpmail.texi doc/builtin.texi
 	$(MAKEINFO) --no-split -o $@ $<
 
-doc/smtpmail.html: doc/smtpmail.texi
+doc/smtpmail.html: doc/smtpmail.texi doc/builtin.texi
 	$(MAKEINFO) --html --no-split -o $@ $<
 
 # The `dir' file beside the manual is what makes Emacs list it.

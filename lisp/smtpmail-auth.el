@@ -36,6 +36,7 @@
 (require 'seq)
 (require 'subr-x)
 (require 'smtpmail-methods)
+(require 'smtpmail-redefined)
 (require 'smtpmail-services)
 
 (defvar smtpmail-auth-credentials)
@@ -457,6 +458,9 @@ error text to `done' if the server refuses."
       (when mechanism
         (smtpmail-auth-accepted login)))
     mechanism))
+
+;; The engine logs in unless users have put something in its place.
+(smtpmail-redefined-note 'smtpmail-try-auth-methods 'smtpmail-auth-lookup)
 
 ;;;; Client certificates
 

@@ -1,4 +1,4 @@
-;;; smtpmail.el --- send mail by SMTP, in the place of the built-in  -*- lexical-binding: t -*-
+;;; smtpmail.el --- Send mail by SMTP, in the place of the built-in  -*- lexical-binding: t -*-
 
 ;; Copyright (C) 2026 The smtpmail contributors
 ;; SPDX-License-Identifier: GPL-3.0-or-later
@@ -41,8 +41,11 @@
 (require 'smtpmail-message)
 (require 'smtpmail-module)
 (require 'smtpmail-outbox)
+(require 'smtpmail-redefined)
 (require 'smtpmail-report)
 (require 'smtpmail-session)
+(require 'smtpmail-speak)
+(require 'smtpmail-stock)
 
 ;; For those who load this file and not the autoloads.
 (autoload 'smtpmail-import-msmtprc "smtpmail-import" nil t)
@@ -185,28 +188,11 @@ RECIPIENT, SMTPMAIL-TEXT-BUFFER and ASK-FOR-PASSWORD are as there."
 
 ;;;; Requests
 
-(defun smtpmail--via-smtp-advised-p ()
-  "Return non-nil if `smtpmail-via-smtp' has advice."
-  (let ((advised nil))
-    (advice-mapc (lambda (&rest _) (setq advised t)) 'smtpmail-via-smtp)
-    advised))
-
-;; What the definition was; see `smtpmail--own-via-smtp-p'.
-(defconst smtpmail--own-via-smtp
-  (unless (smtpmail--via-smtp-advised-p)
-    (symbol-function 'smtpmail-via-smtp))
-  "The function `smtpmail-via-smtp' of this file.")
-
 (defun smtpmail--own-via-smtp-p ()
   "Return non-nil if `smtpmail-via-smtp' is ours, without advice."
-  (let ((definition (symbol-function 'smtpmail-via-smtp)))
-    (and (not (smtpmail--via-smtp-advised-p))
-         (or (eq definition smtpmail--own-via-smtp)
-             ;; Compiled to native code meanwhile.
-             (and (fboundp 'subr-native-elisp-p)
-                  (subr-native-elisp-p definition)
-                  (equal (symbol-file 'smtpmail-via-smtp 'defun)
-                         (symbol-file 'smtpmail--own-via-smtp-p 'defun)))))))
+  (not (smtpmail-redefined-p 'smtpmail-via-smtp)))
+
+(smtpmail-redefined-note 'smtpmail-via-smtp 'smtpmail--own-via-smtp-p)
 
 (defun smtpmail--host ()
   "Return the server's name, asked for if it is not known."

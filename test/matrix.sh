@@ -60,4 +60,9 @@ cp lisp/smtpmail-core.so "$tree/lisp/"
 cp "$SERVER" "$tree/target/release/smtpmail-test-server"
 cd "$tree"
 make -s lisp EMACS="$cache/emacs"
+if [ -d "$root/build/package-lint" ]; then
+    mkdir -p build
+    cp -r "$root/build/package-lint" build/
+fi
+make -s lint-lisp EMACS="$cache/emacs"
 SERVER=target/release/smtpmail-test-server EMACS=$cache/emacs sh test/run-ert.sh "$@"
