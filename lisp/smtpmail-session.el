@@ -37,14 +37,14 @@
 (declare-function smtpmail-module--outbox "ext:exports.rs" (request pipe))
 (declare-function smtpmail-module--events "ext:exports.rs" (delivery))
 (declare-function smtpmail-module--login "ext:exports.rs" (delivery id login))
-(autoload 'smtpmail-trace-keep "smtpmail-trace")
-
 (declare-function smtpmail-module--answer "ext:exports.rs" (delivery id yes))
 (declare-function smtpmail-module--cancel "ext:exports.rs" (delivery))
 
 ;; That file needs this one.
 (autoload 'smtpmail-speak-log-in-by-method "smtpmail-speak")
 (autoload 'smtpmail-speak-log-in-by-function "smtpmail-speak")
+;; Only traces that are kept need it.
+(autoload 'smtpmail-trace-keep "smtpmail-trace")
 
 (defconst smtpmail-session--patience 1.0
   "Seconds after which the user is told what is being waited for.")
