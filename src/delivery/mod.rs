@@ -6,6 +6,7 @@
 //! [`Delivery::cancel`] ring its bell. What to do about refusals, retries and
 //! logins is decided in `courier.rs`; how octets move, in `session.rs`.
 
+mod body;
 mod courier;
 mod entries;
 mod limits;
