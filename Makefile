@@ -77,6 +77,20 @@ servers: ## fetch the real mail servers into build/
 test-servers: module lisp ## send to real Postfix, Exim, aiosmtpd and smtp-server
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh test/real/*-tests.el
 
+# Built by cargo into its own place, which CARGO_TARGET_DIR may name.
+.PHONY: bench-setup
+bench-setup: module lisp
+	@$(CARGO) build --release --locked -q -p smtpmail-bench -p smtpmail-test-server
+
+.PHONY: bench
+bench: bench-setup ## measure: the engine's parts, then sending, against the built-in and others
+	@$(CARGO) bench --locked -q -p smtpmail-bench -- --quiet --warm-up-time 0.5 --measurement-time 2
+	@EMACS=$(EMACS) python3 benches/bench.py
+
+.PHONY: bench-readme
+bench-readme: bench-setup ## measure sending, and put the table into README.org
+	@EMACS=$(EMACS) python3 benches/bench.py --write README.org
+
 .PHONY: lint
 lint: floors lint-lisp ## what is checked without running anything
 	$(CARGO) fmt --all --check

@@ -50,6 +50,7 @@
 (defvar gnutls-trustfiles)
 
 (declare-function smtpmail-module--content "ext:exports.rs" ())
+(declare-function smtpmail-module--prepare "ext:exports.rs" (request))
 (declare-function smtpmail-module--content-path "ext:exports.rs" (content))
 (declare-function message-narrow-to-headers "message" ())
 
@@ -150,8 +151,14 @@ ASK-FOR-PASSWORD non-nil asks for credentials at once.  The server and
 all else that is not given is what the variables say at the time of the
 call."
   (let* ((host (smtpmail--host))
-         (request `(,@(smtpmail--account-request host)
-                    ,@(smtpmail--message-request recipient smtpmail-text-buffer)))
+         (account (smtpmail--account-request host))
+         (request (progn
+                    (smtpmail-module-ensure)
+                    ;; While the text is handed over.
+                    (smtpmail-module--prepare account)
+                    `(,@account
+                      ,@(smtpmail--message-request recipient
+                                                   smtpmail-text-buffer))))
          (port (plist-get request :port))
          (report (smtpmail-session-run
                   request smtpmail-smtp-service
