@@ -283,8 +283,8 @@ Return an alist of what stands there now and what is to be put there."
     hidden))
 
 (defun smtpmail-header--plain-p ()
-  "Return non-nil if the current header has nothing that RFC 2047 encodes.
-What looks like an encoded word is encoded so that it stays what it is."
+  "Return non-nil if the current header has nothing that RFC 2047 is about.
+That is characters beyond ASCII, and what looks like an encoded word."
   (and (smtpmail-header-ascii-p (point-min) (point-max))
        (save-excursion
          (goto-char (point-min))
