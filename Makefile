@@ -84,7 +84,7 @@ bench-setup: module lisp
 
 .PHONY: bench
 bench: bench-setup ## measure: the engine's parts, then sending, against the built-in and others
-	@$(CARGO) bench --locked -q -p smtpmail-bench -- --quiet --warm-up-time 0.5 --measurement-time 2
+	@$(CARGO) bench --locked -q -p smtpmail-bench -- --quiet --warm-up-time 0.3 --measurement-time 1
 	@EMACS=$(EMACS) python3 benches/bench.py
 
 .PHONY: bench-readme

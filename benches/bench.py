@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Send the same mail with Emacs's own smtpmail, with ours and with others.
 
-usage: bench.py [-n ROUNDS] [--only CASE,...] [--write README.org]
+usage: bench.py [-n ROUNDS] [--minutes M] [--only CASE,...] [--write README.org]
 
 Prints a table in Org form, the runs of all programs interleaved, medians of
 what was measured, and writes it between the markers of a file on demand. Each
@@ -213,12 +213,17 @@ def place(tls, round_trip, folder):
                 yield sink.report, line.report, int(line.hello)
 
 
-def measure(case, tls, round_trip, rounds, folder):
-    """Medians of each program: {name: {cost: number}}."""
+def measure(case, tls, round_trip, rounds, end, folder):
+    """Medians of each program: {name: {cost: number}}.
+
+    There is one round at least, and no further one once the time END has come."""
     names = programs(case, round_trip)
     costs = {name: [] for name in names}
     with place(tls, round_trip or None, folder) as (sink, _, port):
         for number in range(rounds):
+            if number and time.monotonic() > end:
+                print("  no time for more rounds", file=sys.stderr)
+                break
             for name in names if number % 2 == 0 else names[::-1]:
                 costs[name].append(PROGRAMS[name](case, port, tls, folder))
                 case.check(sink(), name)
@@ -254,7 +259,7 @@ def shown(seconds):
     return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def table(cases, rounds, folder):
+def table(cases, rounds, end, folder):
     rows = [["what", "", "built-in (its CPU)", "ours", "ratio"], None]
     for case in cases:
         case.write(folder)
@@ -263,7 +268,7 @@ def table(cases, rounds, folder):
                 # Where the built-in takes most of a minute, once is enough.
                 slow = round_trip and (case.queue or case.recipients > 1)
                 print(f"  {case.name}, {tls}, {round_trip} ms ...", file=sys.stderr)
-                costs = measure(case, tls, round_trip, 1 if slow else rounds, folder)
+                costs = measure(case, tls, round_trip, 1 if slow else rounds, end, folder)
                 theirs, ours = costs["built-in"], costs["ours"]
                 where = ("TLS" if tls == "ssl" else "plain") + f", {round_trip} ms"
                 rows.append([case.name, where, f"{shown(theirs['seconds'])} ({shown(theirs['cpu'])})",
@@ -314,18 +319,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, default=3, help="rounds (default 3)")
+    parser.add_argument("--minutes", type=float, default=4,
+                        help="then one round each for what is left (default 4)")
     parser.add_argument("--only", default=",".join(CASES), help="of: " + ", ".join(CASES))
     parser.add_argument("--write", metavar="FILE", help="put the table between the markers there")
     options = parser.parse_args()
     missing = [name for name in PEERS if name != "python" and not shutil.which(name)]
+    end = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory(prefix="smtpmail-bench-") as name:
         folder = Path(name)
         (folder / "home/.emacs.d").mkdir(parents=True)
         with Helper(TARGET / "smtpmail-test-server", "--spool", folder / "none",
                     "--certs", folder / "certs"):
             pass
-        rows = table([CASES[one] for one in options.only.split(",")], options.n, folder)
-    text = "\n".join([f"Measured {machine()}; medians of {options.n} interleaved rounds.",
+        rows = table([CASES[one] for one in options.only.split(",")], options.n, end, folder)
+    text = "\n".join([f"Measured {machine()}; medians of up to {options.n} interleaved rounds.",
                       *([f"Not installed here: {', '.join(missing)}."] if missing else []),
                       "", org(rows)])
     print(text)
