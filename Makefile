@@ -97,6 +97,20 @@ test-servers: module lisp ## send to real Postfix, Exim, aiosmtpd and smtp-serve
 test-clients: module lisp $(SERVER) ## drive real mail clients, with a real server at the other end
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh test/clients/*-tests.el
 
+# Built by cargo into its own place, which CARGO_TARGET_DIR may name.
+.PHONY: bench-setup
+bench-setup: module lisp
+	@$(CARGO) build --release --locked -q -p smtpmail-bench -p smtpmail-test-server
+
+.PHONY: bench
+bench: bench-setup ## measure: the engine's parts, then sending, against the built-in and others
+	@$(CARGO) bench --locked -q -p smtpmail-bench -- --quiet --warm-up-time 0.3 --measurement-time 1
+	@EMACS=$(EMACS) python3 benches/bench.py
+
+.PHONY: bench-readme
+bench-readme: bench-setup ## measure sending, and put the table into README.org
+	@EMACS=$(EMACS) python3 benches/bench.py --write README.org
+
 .PHONY: lint
 lint: floors lint-lisp ## what is checked without running anything
 	$(CARGO) fmt --all --check

@@ -149,7 +149,9 @@ A unibyte buffer never is: its characters are not looked at."
   "Expand the `mail-aliases' in the current header."
   (when (or (consp mail-aliases)
             ;; To be read from a file, if the user has one.
-            (and mail-aliases (stringp mail-personal-alias-file)))
+            (and mail-aliases
+                 (stringp mail-personal-alias-file)
+                 (file-exists-p mail-personal-alias-file)))
     (let ((before mail-aliases))
       (condition-case failure
           (expand-mail-aliases (point-min) (point-max))
@@ -280,6 +282,14 @@ Return an alist of what stands there now and what is to be put there."
        nil))
     hidden))
 
+(defun smtpmail-header--plain-p ()
+  "Return non-nil if the current header has nothing that RFC 2047 is about.
+That is characters beyond ASCII, and what looks like an encoded word."
+  (and (smtpmail-header-ascii-p (point-min) (point-max))
+       (save-excursion
+         (goto-char (point-min))
+         (not (search-forward "=?" nil t)))))
+
 (defun smtpmail-header--raw-p (beg end)
   "Return non-nil if there are raw bytes from BEG to END."
   (save-excursion
@@ -290,21 +300,24 @@ Return an alist of what stands there now and what is to be put there."
   "Encode the current header by RFC 2047; CODING is the message's.
 Of a mail that is bytes already, only a From added here is encoded, if
 any: stock asks for a coding system for the bytes of the others."
-  (if (or (eq coding 'raw-text)
-          (and (not coding)
-               (smtpmail-header--raw-p (point-min) (point-max))))
-      (let ((case-fold-search t))
-        (goto-char (point-min))
-        (when (and (re-search-forward "^From:.*\n" nil t)
-                   (not (smtpmail-header--raw-p (match-beginning 0)
-                                                (match-end 0))))
-          (mail-encode-header (match-beginning 0) (match-end 0))))
+  (cond
+   ((smtpmail-header--plain-p))
+   ((or (eq coding 'raw-text)
+        (and (not coding)
+             (smtpmail-header--raw-p (point-min) (point-max))))
+    (let ((case-fold-search t))
+      (goto-char (point-min))
+      (when (and (re-search-forward "^From:.*\n" nil t)
+                 (not (smtpmail-header--raw-p (match-beginning 0)
+                                              (match-end 0))))
+        (mail-encode-header (match-beginning 0) (match-end 0)))))
+   (t
     (let ((hidden (and coding (smtpmail-header--hide-addresses))))
       (mail-encode-header (point-min) (point-max))
       (pcase-dolist (`(,place . ,address) hidden)
         (goto-char (point-min))
         (while (search-forward place nil t)
-          (replace-match address t t))))))
+          (replace-match address t t)))))))
 
 (provide 'smtpmail-header)
 

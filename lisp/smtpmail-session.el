@@ -129,12 +129,13 @@
                                 (smtpmail-session-port session)))))
 
 (defun smtpmail-session--trace (session text)
-  "Append TEXT to the trace of SESSION, and echo replies if wanted."
+  "Append TEXT, lines, to the trace of SESSION, and echo replies if wanted."
   ;; By its symbol: what advises it sees all that is said.
   (funcall #'smtpmail-process-filter (smtpmail-session-process session) text)
-  (when (and smtpmail-debug-info
-             (string-match "\\` *[0-9.]+ S: \\(.*\\)\n" text))
-    (message "%s" (match-string 1 text))))
+  (when smtpmail-debug-info
+    (dolist (line (split-string text "\n" t))
+      (when (string-match "\\` *[0-9.]+ S: \\(.*\\)" line)
+        (message "%s" (match-string 1 line))))))
 
 ;;;; What the user sees
 

@@ -56,6 +56,7 @@
 (defvar gnutls-trustfiles)
 
 (declare-function smtpmail-module--content "ext:exports.rs" ())
+(declare-function smtpmail-module--prepare "ext:exports.rs" (request))
 (declare-function smtpmail-module--content-path "ext:exports.rs" (content))
 (declare-function message-narrow-to-headers "message" ())
 
@@ -174,8 +175,14 @@ call, or `smtpmail-accounts'."
   "Do the work of `smtpmail-via-smtp' over the account in force.
 RECIPIENT, SMTPMAIL-TEXT-BUFFER and ASK-FOR-PASSWORD are as there."
   (let* ((host (smtpmail--host))
-         (request `(,@(smtpmail--account-request host)
-                    ,@(smtpmail--message-request recipient smtpmail-text-buffer)))
+         (account (smtpmail--account-request host))
+         (request (progn
+                    (smtpmail-module-ensure)
+                    ;; While the text is handed over.
+                    (smtpmail-module--prepare account)
+                    `(,@account
+                      ,@(smtpmail--message-request recipient
+                                                   smtpmail-text-buffer))))
          (port (plist-get request :port))
          (report (smtpmail-session-run
                   request smtpmail-smtp-service

@@ -15,7 +15,7 @@ use std::fs::File;
 use emacs::{Env, IntoLisp, Result, Value, defun};
 
 use self::lisp::Plist;
-use crate::delivery::{Answer, Delivery};
+use crate::delivery::{self, Answer, Delivery};
 use crate::smtp::command::Line;
 use crate::smtp::secret::Secret;
 
@@ -85,6 +85,19 @@ fn content_path(content: &Content) -> Result<String> {
         Some(file) => Ok(format!("/proc/self/fd/{}", file.as_raw_fd())),
         None => Err(emacs::Error::msg("the content was handed over already")),
     }
+}
+
+/// Begin what takes time of the delivery that the plist REQUEST says, before
+/// its messages are known: reading the authorities, where TLS is certain.
+///
+/// REQUEST has the keys :security, :trust-files, :client-key and
+/// :client-certificate, as for `smtpmail-module--open'.
+#[defun]
+fn prepare(request: Value<'_>) -> Result<()> {
+    if let Some(files) = request::certain_tls(Plist::new(request))? {
+        delivery::prepare_tls(&files);
+    }
+    Ok(())
 }
 
 /// Start to deliver what the plist REQUEST says; return a delivery.

@@ -14,13 +14,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use self::questions::{Kind, Open};
+use super::body::Body;
 use super::entries::{Entries, Entry};
 use super::mail::{Mail, Settled};
 use super::mailbox::{Answer, Event, Mailbox, Question, Report, Verdict};
 use super::request::{Content, Request, Text};
 use super::session::{Happening, Session};
 use crate::net::signal::Signal;
-use crate::smtp::content::survey;
 use crate::smtp::dialogue::{self, Input, MessageId, Outcome, Plan};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 
@@ -484,13 +484,12 @@ fn content(text: &mut Text, entries: Option<&Rc<RefCell<Entries>>>) -> Result<Co
         (Text::Entry(name), Some(entries)) => Some(Entry::new(entries, name)),
         _ => None,
     };
+    let unreadable = |error| unsendable(format!("the text of the message cannot be read: {error}"));
     let text = match &entry {
-        Some(entry) => entry.text()?,
-        None => text.take().map_err(|error| {
-            unsendable(format!("the text of the message cannot be read: {error}"))
-        })?,
+        Some(entry) => Body::Memory(entry.text()?),
+        None => text.body().map_err(unreadable)?,
     };
-    let facts = survey(&text);
+    let facts = text.survey().map_err(unreadable)?;
     match facts.first_nul {
         Some(offset) => Err(unsendable(format!(
             "the message contains a NUL character (octet {offset}), which no server has to take"

@@ -6,6 +6,7 @@
 //! [`Delivery::cancel`] ring its bell. What to do about refusals, retries and
 //! logins is decided in `courier.rs`; how octets move, in `session.rs`.
 
+mod body;
 mod courier;
 mod entries;
 mod limits;
@@ -24,8 +25,13 @@ use self::mailbox::Mailbox;
 pub use self::mailbox::{Answer, Event, Question, QuestionId, RecipientReport, Report, Verdict};
 pub use self::queue::{Job, QueuePlace, QueueRequest};
 pub use self::request::{Envelope, MailObject, Request, Text, TlsFiles};
-use crate::net::threads;
+use crate::net::{threads, tls};
 use crate::smtp::failure::Failure;
+
+/// Begin to read what a TLS session needs; deliveries to come find it done.
+pub fn prepare_tls(files: &TlsFiles) {
+    tls::prepare(files.into());
+}
 
 /// Messages under way. Dropping it stops the courier without waiting for it.
 #[derive(Debug)]

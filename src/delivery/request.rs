@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek};
 use std::path::PathBuf;
 
 use super::TimeLimits;
+use super::body::Body;
 use super::entries::Entry;
 use super::queue::QueuePlace;
 use crate::net::tls::{ClientFiles, TlsSettings};
@@ -64,13 +65,24 @@ pub struct MailObject {
 pub enum Text {
     /// In memory.
     Bytes(Vec<u8>),
-    /// In a file, from its beginning; read by the courier.
+    /// In a file of ours alone, from its beginning; read by the courier.
     File(File),
     /// An entry of the outbox, claimed for as long as it is under way.
     Entry(EntryName),
 }
 
 impl Text {
+    /// The text where it lies.
+    ///
+    /// # Errors
+    /// The file is none, or there is an entry of the outbox, which is no text.
+    pub(super) fn body(&mut self) -> io::Result<Body> {
+        match std::mem::replace(self, Self::Bytes(Vec::new())) {
+            Self::File(file) => Body::of_file(file),
+            mut other => other.take().map(Body::Memory),
+        }
+    }
+
     /// The text itself, read where it must be.
     ///
     /// # Errors
@@ -90,10 +102,10 @@ impl Text {
     }
 }
 
-/// A message's text in memory, and what had to be learnt of it.
+/// A message's text, and what had to be learnt of it.
 pub(super) struct Content {
     /// The text, with any line ends.
-    pub text: Vec<u8>,
+    pub text: Body,
     /// Its length on the wire and the like.
     pub facts: Facts,
     /// Where it comes from the outbox.

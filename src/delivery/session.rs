@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::TimeLimits;
+use super::body::BLOCK;
 use super::mailbox::{Event, Mailbox};
 use super::request::{Content, Request};
 use super::trace::Trace;
@@ -23,9 +24,6 @@ use crate::smtp::dialogue::{
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 use crate::smtp::reply::{Reply, ReplyReader};
 use crate::smtp::secret::Secret;
-
-/// Octets of text made ready at once: large writes, and still a lively progress.
-const BLOCK: usize = 256 * 1024;
 
 /// Octets of the final dot, which `Facts::stuffed_len` leaves out.
 const END_OF_TEXT: u64 = 3;
@@ -60,6 +58,28 @@ struct Sending {
     reported: Instant,
 }
 
+impl Sending {
+    /// Append the next block of the wire form to `outgoing`; `buffer` is for what
+    /// must be read.
+    ///
+    /// # Errors
+    /// `Content` or `Disk`: it must not go on.
+    fn make_ready(&mut self, buffer: &mut Vec<u8>, outgoing: &mut Vec<u8>) -> Result<(), Failure> {
+        let text = &self.content.text;
+        let at = self.encoder.taken();
+        let rest = text.piece(at, buffer).map_err(|error| {
+            let text = format!("the text of the message cannot be read: {error}");
+            Failure::new(FailureKind::Content, Phase::Text, text)
+        })?;
+        let is_last = at + rest.len() == text.len();
+        self.encoded_all = self.encoder.fill(rest, is_last, outgoing, BLOCK);
+        match &self.content.entry {
+            Some(entry) if self.encoded_all => entry.mark_sending(),
+            _ => Ok(()),
+        }
+    }
+}
+
 pub(super) struct Session<'a> {
     request: &'a Request,
     mailbox: &'a Mailbox,
@@ -75,6 +95,8 @@ pub(super) struct Session<'a> {
     outgoing: Vec<u8>,
     written: usize,
     incoming: Vec<u8>,
+    /// Where a text that lies in a file is read to.
+    block: Vec<u8>,
     sending: Option<Sending>,
     /// The message whose end was written last.
     ended: Option<MessageId>,
@@ -120,6 +142,7 @@ impl<'a> Session<'a> {
             outgoing: Vec::new(),
             written: 0,
             incoming: Vec::new(),
+            block: Vec::new(),
             sending: None,
             ended: None,
             progress: Instant::now(),
@@ -155,6 +178,12 @@ impl<'a> Session<'a> {
 
     /// Run until something wants the courier.
     pub fn next(&mut self) -> Happening {
+        let happening = self.run();
+        self.trace.post(self.mailbox);
+        happening
+    }
+
+    fn run(&mut self) -> Happening {
         loop {
             self.act();
             if let Some(happening) = self.happened.pop_front() {
@@ -170,6 +199,7 @@ impl<'a> Session<'a> {
                 }
             }
             self.report_phase();
+            self.trace.post(self.mailbox);
             let writing = self.written < self.outgoing.len();
             let clock_runs = writing || self.dialogue.is_waiting();
             let limits: &TimeLimits = &self.request.limits;
@@ -198,6 +228,7 @@ impl<'a> Session<'a> {
         self.act();
         // Best effort: the message's fate is known already.
         let _ = self.exchange();
+        self.trace.post(self.mailbox);
         self.wire.close();
     }
 
@@ -207,7 +238,7 @@ impl<'a> Session<'a> {
             match output {
                 Output::Send(commands) => {
                     for command in &commands {
-                        self.trace.sent(self.mailbox, command);
+                        self.trace.sent(command);
                         self.secrets.extend(command.secret());
                         command.write_to(&mut self.outgoing);
                     }
@@ -224,8 +255,10 @@ impl<'a> Session<'a> {
                     let content = self.contents.get(&id);
                     let content = content.expect("`send` kept the text, `Finished` comes later");
                     let shown = self.request.traced_octets;
-                    self.trace
-                        .text(self.mailbox, &content.text, content.facts.wire_len, shown);
+                    // What cannot be read is told when it is to be sent.
+                    let beginning = content.text.piece(0, &mut self.block);
+                    let beginning = beginning.unwrap_or_default();
+                    self.trace.text(beginning, content.facts.wire_len, shown);
                     self.sending = Some(Sending {
                         id,
                         content: content.clone(),
@@ -319,14 +352,7 @@ impl<'a> Session<'a> {
         if sending.encoded_all || !self.outgoing.is_empty() {
             return;
         }
-        sending.encoded_all =
-            sending
-                .encoder
-                .fill(&sending.content.text, &mut self.outgoing, BLOCK);
-        if let Some(entry) = &sending.content.entry
-            && sending.encoded_all
-            && let Err(failure) = entry.mark_sending()
-        {
+        if let Err(failure) = sending.make_ready(&mut self.block, &mut self.outgoing) {
             self.outgoing.clear();
             self.feed(Input::Closed(failure));
         }
@@ -391,7 +417,7 @@ impl<'a> Session<'a> {
                 Ok(Some(reply)) => {
                     let reply = reply.without(&self.secrets);
                     self.progress = Instant::now();
-                    self.trace.received(self.mailbox, &reply);
+                    self.trace.received(&reply);
                     self.feed(Input::Reply(reply));
                     // STARTTLS must see what stands behind its 220.
                     self.act();

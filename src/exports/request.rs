@@ -55,13 +55,7 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
     };
     let plan = Plan {
         ehlo_name,
-        security: match plist.symbol(":security")?.as_str() {
-            "implicit" => Security::Implicit,
-            "never" => Security::Never,
-            "opportunistic" => Security::Opportunistic,
-            "required" => Security::Required,
-            other => return Err(Error::msg(format!("unknown security {other}"))),
-        },
+        security: security(plist)?,
         clear_login_allowed: plist.flag(":clear-login")?,
         login_required: plist.flag(":login-required")?,
         login: None,
@@ -78,22 +72,11 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
             other => return Err(Error::msg(format!("unknown policy {other}"))),
         },
     };
-    let key: Option<String> = plist.optional(":client-key")?;
-    let certificate: Option<String> = plist.optional(":client-certificate")?;
     Ok(Ok(Request {
         host: ascii_host,
         port,
         plan,
-        tls: TlsFiles {
-            trust: plist
-                .strings(":trust-files")?
-                .into_iter()
-                .map(PathBuf::from)
-                .collect(),
-            client: key
-                .zip(certificate)
-                .map(|(key, certificate)| (key.into(), certificate.into())),
-        },
+        tls: tls_files(plist)?,
         messages,
         unsendable,
         queue: plist
@@ -108,6 +91,40 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
         },
         traced_octets: plist.required(":traced-octets")?,
     }))
+}
+
+fn security(plist: Plist<'_>) -> Result<Security> {
+    Ok(match plist.symbol(":security")?.as_str() {
+        "implicit" => Security::Implicit,
+        "never" => Security::Never,
+        "opportunistic" => Security::Opportunistic,
+        "required" => Security::Required,
+        other => return Err(Error::msg(format!("unknown security {other}"))),
+    })
+}
+
+fn tls_files(plist: Plist<'_>) -> Result<TlsFiles> {
+    let key: Option<String> = plist.optional(":client-key")?;
+    let certificate: Option<String> = plist.optional(":client-certificate")?;
+    let trust = plist.strings(":trust-files")?;
+    Ok(TlsFiles {
+        trust: trust.into_iter().map(PathBuf::from).collect(),
+        client: key
+            .zip(certificate)
+            .map(|(key, certificate)| (key.into(), certificate.into())),
+    })
+}
+
+/// What TLS needs, if it is certain that the request that `plist` describes, or
+/// begins to, will use it.
+///
+/// # Errors
+/// Our own Lisp gave something of the wrong type.
+pub(super) fn certain_tls(plist: Plist<'_>) -> Result<Option<TlsFiles>> {
+    match security(plist)? {
+        Security::Implicit | Security::Required => tls_files(plist).map(Some),
+        Security::Never | Security::Opportunistic => Ok(None),
+    }
 }
 
 /// The message's text, in the form that Lisp chose.

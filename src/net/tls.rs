@@ -14,6 +14,7 @@ use once_cell::sync::OnceCell;
 use super::adapter::{Adapter, ServerHello};
 use super::certificate::{self, CertificateFacts};
 use super::signal::{Signal, Waited};
+use super::threads;
 use super::wire;
 use super::words::words;
 use crate::smtp::failure::{Failure, FailureKind, Phase};
@@ -70,6 +71,16 @@ static CONNECTORS: LazyLock<Mutex<HashMap<Vec<Stamp>, Cell>>> = LazyLock::new(Mu
 /// `Tls`: a file cannot be read or is not what it should be.
 fn connector(settings: &TlsSettings) -> Result<TlsConnector, Failure> {
     cell(settings).get_or_try_init(|| build(settings)).cloned()
+}
+
+/// Begin to make the connector for `settings` on a thread of its own, so that it
+/// is there when the handshake wants it. An error shows up at the handshake.
+pub fn prepare(settings: TlsSettings) {
+    if cell(&settings).get().is_none() {
+        let _ = threads::spawn("smtpmail-tls", move || {
+            let _ = connector(&settings);
+        });
+    }
 }
 
 /// The place of the connector for `settings` and the files as they are now.
@@ -315,6 +326,22 @@ mod tests {
             trust_files: paths.iter().map(|path| path.to_path_buf()).collect(),
             client: None,
         }
+    }
+
+    #[test]
+    fn what_is_prepared_is_what_the_handshake_finds() {
+        // No other test has this setting.
+        let file = std::env::temp_dir().join(format!("smtpmail-prepare-{}", std::process::id()));
+        std::fs::write(&file, "").unwrap();
+        let settings = trusting(&[&file]);
+        assert!(cell(&settings).get().is_none());
+        prepare(settings.clone());
+        let end = Instant::now() + std::time::Duration::from_secs(20);
+        while cell(&settings).get().is_none() {
+            assert!(Instant::now() < end, "nothing was prepared");
+            std::thread::yield_now();
+        }
+        std::fs::remove_file(&file).unwrap();
     }
 
     #[test]
