@@ -13,6 +13,7 @@ mod mail;
 mod mailbox;
 mod queue;
 mod request;
+mod servers;
 mod session;
 mod trace;
 

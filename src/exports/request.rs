@@ -77,6 +77,7 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
             "send-rest" => RefusedRecipients::SendRest,
             other => return Err(Error::msg(format!("unknown policy {other}"))),
         },
+        without: Vec::new(),
     };
     let key: Option<String> = plist.optional(":client-key")?;
     let certificate: Option<String> = plist.optional(":client-certificate")?;
