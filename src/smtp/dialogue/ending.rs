@@ -63,8 +63,11 @@ impl Dialogue {
 
     /// BDAT is unknown to the server: the message goes over another connection.
     pub(super) fn on_bdat_disowned(&mut self, id: MessageId, failure: Failure) {
-        self.outputs
-            .push_back(Output::SwitchOff(SpeedUp::Chunking, failure.clone()));
+        if self.closing.is_none() {
+            let speed_up = SpeedUp::Chunking;
+            self.outputs
+                .push_back(Output::SwitchOff(speed_up, failure.clone()));
+        }
         self.finish(id, Verdict::Untried(failure.clone()));
         self.close_after_texts(failure, false);
     }

@@ -79,11 +79,13 @@ impl Dialogue {
             self.due.front(),
             Some((Due::Mail(_) | Due::Recipient(..), _))
         );
-        let chunk_out = |t: &super::Transaction| t.text_started && t.framing == Framing::Chunk;
+        let chunk_out = |t: &super::Transaction| {
+            t.text_started && t.framing == Framing::Chunk && t.abandoned().is_none()
+        };
         !self.proven
             && in_envelope
             && matches!(failure.kind, FailureKind::Closed | FailureKind::Timeout)
-            && self.transactions.iter().any(chunk_out)
+            && self.transactions.front().is_some_and(chunk_out)
     }
 
     /// Whether the server complains of the sequence of commands after it has
