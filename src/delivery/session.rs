@@ -281,6 +281,7 @@ impl<'a> Session<'a> {
                 }
                 Output::Done(failure) => {
                     if let Some(failure) = &failure {
+                        self.doubt_acceptances(failure);
                         // Nothing more goes out, least of all the rest of a text
                         // whose refusal came early: its final dot would have
                         // the message delivered.
@@ -292,6 +293,24 @@ impl<'a> Session<'a> {
                     }
                     self.happened.push_back(Happening::Ended(failure));
                 }
+            }
+        }
+    }
+
+    /// A reply too many came in one flow with an acceptance of a chunk: the one
+    /// taken for that may have been meant for a command before it.
+    fn doubt_acceptances(&mut self, failure: &Failure) {
+        if failure.kind != FailureKind::Protocol || !self.dialogue.capabilities().chunking {
+            return;
+        }
+        for happening in &mut self.happened {
+            if let Happening::Finished(_, outcome) = happening
+                && matches!(outcome.verdict, Verdict::Accepted(_))
+            {
+                outcome.verdict = Verdict::Unknown(Failure {
+                    phase: Phase::Final,
+                    ..failure.clone()
+                });
             }
         }
     }

@@ -128,6 +128,12 @@ impl Dialogue {
                 false => self.end(failure),
             };
         }
+        if chunk && abandoned.is_none() && self.is_of_an_address(reply) {
+            let failure = failure.of_kind(FailureKind::Protocol);
+            self.outputs
+                .push_back(Output::SwitchOff(SpeedUp::Chunking, failure.clone()));
+            return self.end(failure);
+        }
         let verdict = match (abandoned, reply.class()) {
             // Neither yes nor no: the end leaves it unknown.
             (_, ReplyClass::Intermediate) => return self.end(failure),

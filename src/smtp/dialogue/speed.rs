@@ -4,7 +4,7 @@
 
 use super::super::content::Framing;
 use super::super::failure::{Failure, FailureKind};
-use super::super::reply::Reply;
+use super::super::reply::{Reply, ReplyClass};
 use super::flight::Due;
 use super::{Dialogue, Output, State};
 
@@ -108,6 +108,16 @@ impl Dialogue {
             Due::Data(id) => id == transaction.message.id && transaction.may_proceed(),
             _ => false,
         }
+    }
+
+    /// Whether what stands in the place of the reply to BDAT is the reply to MAIL
+    /// or RCPT (RFC 3463 §3.2): the server has sent one too many before. DATA would
+    /// show that before the text; here it must not pass for an acceptance.
+    pub(super) fn is_of_an_address(&self, reply: &Reply) -> bool {
+        let subject = reply.status().map(|status| status.subject);
+        self.capabilities.enhanced_status_codes
+            && reply.class() == ReplyClass::Completed
+            && subject == Some(1)
     }
 
     /// Whether the reply to BDAT says that the server does not know it: the
