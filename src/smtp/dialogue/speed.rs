@@ -57,7 +57,12 @@ impl Dialogue {
         // A refusal that came before explains itself, and stands.
         let refused = (self.transactions.front()).is_some_and(|t| t.abandoned().is_some());
         let suspicious = match failure.kind {
-            FailureKind::Closed | FailureKind::Timeout => self.due.len() > 1,
+            FailureKind::Closed => self.due.len() > 1,
+            // Who drops commands has answered the first; who has not is just slow,
+            // and somebody may be waiting.
+            FailureKind::Timeout => {
+                self.due.len() > 1 && self.transactions.front().is_some_and(|t| t.open_at_server)
+            }
             FailureKind::Protocol => true,
             _ => false,
         };
