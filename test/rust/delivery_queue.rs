@@ -240,6 +240,29 @@ fn closed_after_a_dot_that_one_is_unknown_and_the_others_go() {
 }
 
 #[test]
+fn closed_after_a_chunk_all_whose_ends_were_out_are_unknown() {
+    for rule in ["bdat#5=accept-close", "bdat#5=close", "mail#5=close"] {
+        let server = start(options_on(&[rule]));
+        let scratch = queue(40);
+        let ended = flush(&scratch, &server);
+        let context = format!("{rule}\n{}", ended.trace());
+        let left = left(&scratch);
+        let unknown = |state: &State| matches!(state, State::Unknown { .. });
+        assert!(left.values().all(unknown), "{left:?}\n{context}");
+        assert!((1..=16).contains(&left.len()), "{left:?}\n{context}");
+        let arrived = arrived(&server);
+        let mut once = arrived.clone();
+        once.dedup();
+        assert_eq!(once, arrived, "never twice: {context}");
+        let mut all = arrived;
+        all.extend(left.keys());
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all, (0..40).collect::<Vec<_>>(), "never lost: {context}");
+    }
+}
+
+#[test]
 fn after_421_all_later_ones_wait() {
     for rule in [
         "mail#4=reply 421 4.3.2 going down",
