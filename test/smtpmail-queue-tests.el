@@ -315,7 +315,7 @@ The first one is the server that the variables name."
       (should (equal (smtpmail-queue-tests--arrived server) '("kept"))))))
 
 (ert-deftest smtpmail-queue-tests-quit-leaves-the-rest-waiting ()
-  (smtpmail-queue-tests--with ((server "--on" "mail#3=silence"))
+  (smtpmail-queue-tests--with ((server "--no-chunking" "--on" "mail#3=silence"))
     (dolist (subject '("a" "b" "c" "d"))
       (smtpmail-queue-tests--queue subject))
     (let* ((told nil)

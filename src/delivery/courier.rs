@@ -5,6 +5,7 @@
 //! Messages go in order over one connection, the next one given to it while the
 //! last reply to the one before is awaited. A single message is the list of one.
 
+mod feeding;
 mod questions;
 
 use std::cell::RefCell;
@@ -19,6 +20,7 @@ use super::entries::{Entries, Entry};
 use super::mail::{Mail, Settled};
 use super::mailbox::{Answer, Event, Mailbox, Question, Report, Verdict};
 use super::request::{Content, Request, Text};
+use super::servers;
 use super::session::{Happening, Session};
 use crate::net::signal::Signal;
 use crate::smtp::dialogue::{self, Input, MessageId, Outcome, Plan};
@@ -26,10 +28,6 @@ use crate::smtp::failure::{Failure, FailureKind, Phase};
 
 /// Longest pause between two tries, in seconds: somebody may be waiting.
 const MAX_PAUSE: u64 = 30;
-
-/// Messages given to a connection at once: the one under way and the one that
-/// rides behind its end. Their texts are in memory.
-const MAX_ABOARD: usize = 2;
 
 /// Connections in a row that are lost without a reply to any message, until no
 /// further one is tried: the first may be the fault of one message.
@@ -83,6 +81,8 @@ struct Courier<'a> {
     /// Connections begun.
     connections: u32,
     barren: u32,
+    /// Messages given to this connection.
+    given: usize,
     /// Whether a message came to its end on this connection, and whether one did
     /// by a reply of the server.
     finished: bool,
@@ -127,6 +127,7 @@ impl<'a> Courier<'a> {
             tries: 0,
             connections: 0,
             barren: 0,
+            given: 0,
             finished: false,
             answered: false,
             demanded: false,
@@ -166,7 +167,7 @@ impl<'a> Courier<'a> {
         loop {
             if self.load_first() {
                 self.tries += 1;
-                (self.finished, self.answered) = (false, false);
+                (self.given, self.finished, self.answered) = (0, false, false);
                 let end = self.connection();
                 // In order, before those that were not given to it.
                 while let Some(place) = self.aboard.pop_back() {
@@ -287,10 +288,17 @@ impl<'a> Courier<'a> {
             plan.sasl.nonce += &format!("-{}-", self.connections);
         }
         self.connections += 1;
+        let switched_off = servers::switched_off(&self.request.host, self.request.port);
+        plan.without
+            .extend(switched_off.iter().map(|off| off.speed_up));
         let mut session = match Session::open(self.request, plan, self.mailbox) {
             Ok(session) => session,
             Err(failure) => return End::GiveUp(failure),
         };
+        for off in switched_off {
+            session.note(&format!("without {}: {}", off.speed_up.name(), off.reason));
+        }
+        let mut another_way = false;
         let mut open: Option<Open> = None;
         let mut ready = false;
         // Whether Lisp waits for the reply to a line.
@@ -305,6 +313,11 @@ impl<'a> Courier<'a> {
                         self.mailbox.post(Event::UnknownExtensions(others.clone()));
                     }
                     self.feed(&mut session);
+                }
+                Happening::LoggingIn => self.feed(&mut session),
+                Happening::SwitchedOff(speed_up, failure) => {
+                    self.switch_off(speed_up, &failure, &mut session);
+                    another_way = true;
                 }
                 Happening::Heard(reply) => {
                     line_due = false;
@@ -360,6 +373,10 @@ impl<'a> Courier<'a> {
                     return match open {
                         _ if self.mailbox.signal.is_stopped() => End::GiveUp(failure),
                         Some(open) => self.await_offline(open),
+                        None if another_way => {
+                            self.tries -= 1;
+                            End::Reconnect
+                        }
                         None if ready || failure.is_transient() => End::Lost(failure),
                         None => End::GiveUp(failure),
                     };
@@ -369,28 +386,10 @@ impl<'a> Courier<'a> {
                 session.quit();
                 return End::Over;
             }
-        }
-    }
-
-    /// Give the connection as many messages as it may have at once.
-    fn feed(&mut self, session: &mut Session<'_>) {
-        let capabilities = session.dialogue().capabilities().clone();
-        // A login that the server demands must find nothing else under way.
-        let login_may_help = !session.dialogue().is_logged_in() && !capabilities.auth.is_empty();
-        let room = if login_may_help { 1 } else { MAX_ABOARD };
-        while self.aboard.len() < room
-            && let Some(place) = self.line.pop_front()
-        {
-            if !self.load(place) {
-                continue;
-            }
-            let mail = &mut self.mails[place];
-            if let (Some(message), Some(content)) = (
-                mail.next_message(place as MessageId, &capabilities),
-                mail.content.clone(),
-            ) {
-                session.send(message, content);
-                self.aboard.push_back(place);
+            if open.is_none() && ready && self.aboard.is_empty() && self.is_spent(&session) {
+                session.quit();
+                self.tries -= 1;
+                return End::Reconnect;
             }
         }
     }

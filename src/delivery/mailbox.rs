@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::Bell;
@@ -129,20 +128,27 @@ pub struct RecipientReport {
 }
 
 /// Whether the end of a text may have reached the server.
-mod point {
-    /// Not yet.
-    pub const OPEN: u8 = 0;
-    /// It may have.
-    pub const PASSED: u8 = 1;
-    /// It has not and will not: the delivery was stopped before.
-    pub const STOPPED: u8 = 2;
-    /// The server has taken the message, for some recipients at least.
-    pub const TAKEN: u8 = 3;
+#[derive(Default)]
+struct Point {
+    /// One is being written.
+    passing: bool,
+    /// So many have been written, and wait for the server's word.
+    passed: usize,
+    /// The server has taken a message, or nobody knows, and no report says so yet.
+    taken: bool,
+    /// The delivery was stopped before any of that: none will.
+    stopped: bool,
+}
+
+impl Point {
+    fn is_passed(&self) -> bool {
+        self.passing || self.passed > 0 || self.taken
+    }
 }
 
 pub(super) struct Mailbox {
     pub signal: Arc<Signal>,
-    point: AtomicU8,
+    point: Mutex<Point>,
     inner: Mutex<Inner>,
 }
 
@@ -171,7 +177,7 @@ impl Mailbox {
         };
         Ok(Self {
             signal: Arc::new(Signal::new()?),
-            point: AtomicU8::new(point::OPEN),
+            point: Mutex::default(),
             inner: Mutex::new(inner),
         })
     }
@@ -179,6 +185,12 @@ impl Mailbox {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // A panic elsewhere leaves the queues whole.
         self.inner
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn point(&self) -> MutexGuard<'_, Point> {
+        self.point
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -198,14 +210,13 @@ impl Mailbox {
     }
 
     pub fn cancel(&self) -> bool {
-        let before = self.point.compare_exchange(
-            point::OPEN,
-            point::STOPPED,
-            Ordering::SeqCst,
-            Ordering::SeqCst,
-        );
+        let passed = {
+            let mut point = self.point();
+            point.stopped |= !point.is_passed();
+            point.is_passed()
+        };
         self.signal.stop();
-        matches!(before, Err(point::PASSED | point::TAKEN))
+        passed
     }
 
     // For the courier's thread.
@@ -239,42 +250,40 @@ impl Mailbox {
         None
     }
 
-    /// The end of the text is about to be written; false if it must not be.
+    /// The end of a text is about to be written; false if it must not be.
     pub fn pass_point_of_no_return(&self) -> bool {
-        self.point
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| match now {
-                point::STOPPED => None,
-                point::TAKEN => Some(point::TAKEN),
-                _ => Some(point::PASSED),
-            })
-            .is_ok()
+        let mut point = self.point();
+        point.passing = !point.stopped;
+        point.passing
+    }
+
+    /// The end of a text that was to be written is still here.
+    pub fn leave_point_of_no_return(&self) {
+        self.point().passing = false;
+    }
+
+    /// The end of a text is written: the server's word on it is due.
+    pub fn await_word(&self) {
+        let mut point = self.point();
+        point.passing = false;
+        point.passed += 1;
+    }
+
+    /// The server's word on the text whose end was written first is in, or will
+    /// not come; whether it may have taken the message. It is about to be reported.
+    pub fn note_word(&self, taken: bool) {
+        let mut point = self.point();
+        point.passed = point.passed.saturating_sub(1);
+        point.taken |= taken;
     }
 
     /// A message is over and reported: what comes next has its own point.
     pub fn renew_point_of_no_return(&self) {
-        // After a stop nothing comes next.
-        let _ = self
-            .point
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
-                (now != point::STOPPED).then_some(point::OPEN)
-            });
+        self.point().taken = false;
     }
 
     /// Whether the end of a text may have reached the server, unreported.
     pub fn is_past_point_of_no_return(&self) -> bool {
-        matches!(
-            self.point.load(Ordering::SeqCst),
-            point::PASSED | point::TAKEN
-        )
-    }
-
-    /// The server's word on the text is in, or its end is still here.
-    pub fn leave_point_of_no_return(&self, taken: bool) {
-        let _ = self.point.compare_exchange(
-            point::PASSED,
-            if taken { point::TAKEN } else { point::OPEN },
-            Ordering::SeqCst,
-            Ordering::SeqCst,
-        );
+        self.point().is_passed()
     }
 }

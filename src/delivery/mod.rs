@@ -14,6 +14,7 @@ mod mail;
 mod mailbox;
 mod queue;
 mod request;
+mod servers;
 mod session;
 mod trace;
 

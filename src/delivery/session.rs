@@ -19,7 +19,8 @@ use crate::net::wire::Wire;
 use crate::net::words::words;
 use crate::smtp::content::{Encoder, Framing};
 use crate::smtp::dialogue::{
-    Dialogue, Input, Message, MessageId, Outcome, Output, Plan, Question, Security, Verdict,
+    Dialogue, Input, Message, MessageId, Outcome, Output, Plan, Question, Security, SpeedUp,
+    Verdict,
 };
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 use crate::smtp::reply::{Reply, ReplyReader};
@@ -42,6 +43,10 @@ pub(super) enum Happening {
     Finished(MessageId, Outcome),
     /// The reply to a line of a login from outside.
     Heard(Reply),
+    /// A message given now rides behind the login under way.
+    LoggingIn,
+    /// The server gets this wrong, as the failure tells.
+    SwitchedOff(SpeedUp, Failure),
     /// The connection is over.
     Ended(Option<Failure>),
     /// Somebody rang: an answer or a stop.
@@ -54,13 +59,15 @@ struct Sending {
     content: Rc<Content>,
     encoder: Encoder,
     encoded_all: bool,
+    /// Written, of so many.
     octets: u64,
+    of: u64,
     reported: Instant,
 }
 
 impl Sending {
-    /// Append the next block of the wire form to `outgoing`; `buffer` is for what
-    /// must be read.
+    /// Fill `outgoing` up to a block with the wire form; `buffer` is for what must be
+    /// read.
     ///
     /// # Errors
     /// `Content` or `Disk`: it must not go on.
@@ -72,7 +79,8 @@ impl Sending {
             Failure::new(FailureKind::Content, Phase::Text, text)
         })?;
         let is_last = at + rest.len() == text.len();
-        self.encoded_all = self.encoder.fill(rest, is_last, outgoing, BLOCK);
+        let room = BLOCK - outgoing.len();
+        self.encoded_all = self.encoder.fill(rest, is_last, outgoing, room);
         match &self.content.entry {
             Some(entry) if self.encoded_all => entry.mark_sending(),
             _ => Ok(()),
@@ -98,8 +106,8 @@ pub(super) struct Session<'a> {
     /// Where a text that lies in a file is read to.
     block: Vec<u8>,
     sending: Option<Sending>,
-    /// The message whose end was written last.
-    ended: Option<MessageId>,
+    /// The messages whose ends are written and which are not over.
+    ended: VecDeque<MessageId>,
     /// The last time that anything went forward.
     progress: Instant,
     phase: Option<Phase>,
@@ -144,7 +152,7 @@ impl<'a> Session<'a> {
             incoming: Vec::new(),
             block: Vec::new(),
             sending: None,
-            ended: None,
+            ended: VecDeque::new(),
             progress: Instant::now(),
             phase: None,
             happened: VecDeque::new(),
@@ -163,6 +171,11 @@ impl<'a> Session<'a> {
 
     pub fn dialogue(&self) -> &Dialogue {
         &self.dialogue
+    }
+
+    /// Write a fact into the trace.
+    pub fn note(&mut self, text: &str) {
+        self.trace.note(self.mailbox, text);
     }
 
     /// Tell the dialogue something.
@@ -187,6 +200,7 @@ impl<'a> Session<'a> {
         loop {
             self.act();
             if let Some(happening) = self.happened.pop_front() {
+                self.note_word(&happening);
                 return happening;
             }
             self.fill();
@@ -222,6 +236,22 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The fate of a message whose end was written is told to the courier now.
+    fn note_word(&mut self, happening: &Happening) {
+        let Happening::Finished(id, outcome) = happening else {
+            return;
+        };
+        let Some(position) = self.ended.iter().position(|ended| ended == id) else {
+            return;
+        };
+        self.ended.remove(position);
+        let refused = matches!(
+            outcome.verdict,
+            Verdict::Failed(_) | Verdict::LoginDemanded(_) | Verdict::Untried(_)
+        );
+        self.mailbox.note_word(!refused);
+    }
+
     /// Say QUIT as far as it goes without waiting, and close.
     pub fn quit(mut self) {
         self.feed(Input::NoMoreMessages);
@@ -251,7 +281,7 @@ impl<'a> Session<'a> {
                     };
                     self.feed(input);
                 }
-                Output::SendText(id) => {
+                Output::SendText(id, framing) => {
                     let content = self.contents.get(&id);
                     let content = content.expect("`send` kept the text, `Finished` comes later");
                     let shown = self.request.traced_octets;
@@ -262,31 +292,30 @@ impl<'a> Session<'a> {
                     self.sending = Some(Sending {
                         id,
                         content: content.clone(),
-                        encoder: Encoder::new(Framing::Data),
+                        encoder: Encoder::new(framing),
                         encoded_all: false,
                         octets: 0,
+                        of: match framing {
+                            Framing::Chunk => content.facts.wire_len,
+                            Framing::Data => content.facts.stuffed_len + END_OF_TEXT,
+                        },
                         reported: Instant::now(),
                     });
                 }
                 Output::Ask(question) => self.happened.push_back(Happening::Asked(question)),
                 Output::Heard(reply) => self.happened.push_back(Happening::Heard(reply)),
+                Output::LoggingIn => self.happened.push_back(Happening::LoggingIn),
                 Output::Ready => self.happened.push_back(Happening::Ready),
+                Output::SwitchOff(speed_up, failure) => {
+                    (self.happened).push_back(Happening::SwitchedOff(speed_up, failure));
+                }
                 Output::Finished(id, outcome) => {
                     self.contents.remove(&id);
-                    // The fate of one message says nothing of another's.
-                    if self.ended == Some(id) {
-                        match outcome.verdict {
-                            Verdict::Unknown(_) | Verdict::Untried(_) => {}
-                            Verdict::Accepted(_) => self.mailbox.leave_point_of_no_return(true),
-                            Verdict::Failed(_) | Verdict::LoginDemanded(_) => {
-                                self.mailbox.leave_point_of_no_return(false);
-                            }
-                        }
-                    }
                     self.happened.push_back(Happening::Finished(id, outcome));
                 }
                 Output::Done(failure) => {
                     if let Some(failure) = &failure {
+                        self.doubt_acceptances(failure);
                         // Nothing more goes out, least of all the rest of a text
                         // whose refusal came early: its final dot would have
                         // the message delivered.
@@ -298,6 +327,24 @@ impl<'a> Session<'a> {
                     }
                     self.happened.push_back(Happening::Ended(failure));
                 }
+            }
+        }
+    }
+
+    /// A reply too many came in one flow with an acceptance of a chunk: the one
+    /// taken for that may have been meant for a command before it.
+    fn doubt_acceptances(&mut self, failure: &Failure) {
+        if failure.kind != FailureKind::Protocol || !self.dialogue.capabilities().chunking {
+            return;
+        }
+        for happening in &mut self.happened {
+            if let Happening::Finished(_, outcome) = happening
+                && matches!(outcome.verdict, Verdict::Accepted(_))
+            {
+                outcome.verdict = Verdict::Unknown(Failure {
+                    phase: Phase::Final,
+                    ..failure.clone()
+                });
             }
         }
     }
@@ -349,12 +396,15 @@ impl<'a> Session<'a> {
         let Some(sending) = &mut self.sending else {
             return;
         };
-        if sending.encoded_all || !self.outgoing.is_empty() {
+        // Behind the commands before it, in one write.
+        let begun = self.written > 0 || self.outgoing.len() >= BLOCK;
+        if sending.encoded_all || begun {
             return;
         }
         if let Err(failure) = sending.make_ready(&mut self.block, &mut self.outgoing) {
             self.outgoing.clear();
-            self.feed(Input::Closed(failure));
+            self.sending = None;
+            self.feed(Input::TextLost(failure));
         }
     }
 
@@ -379,7 +429,7 @@ impl<'a> Session<'a> {
         self.written += progress.written;
         if ends_text && self.ends_text() {
             // The kernel took a part only, or nothing.
-            self.mailbox.leave_point_of_no_return(false);
+            self.mailbox.leave_point_of_no_return();
         }
         if progress.written > 0 {
             self.progress = Instant::now();
@@ -391,7 +441,8 @@ impl<'a> Session<'a> {
                 .as_ref()
                 .is_some_and(|sending| sending.encoded_all);
         if text_written {
-            self.ended = self.sending.take().map(|sending| sending.id);
+            self.ended.extend(self.sending.take().map(|s| s.id));
+            self.mailbox.await_word();
             self.feed(Input::TextSent);
         }
         if progress.read > 0 {
@@ -441,13 +492,12 @@ impl<'a> Session<'a> {
 
     fn report_progress(&mut self, written: u64) {
         if let Some(sending) = &mut self.sending {
-            sending.octets += written;
+            // What stood before the text was counted with it.
+            sending.octets = (sending.octets + written).min(sending.of);
             if sending.reported.elapsed() >= PROGRESS_INTERVAL {
                 sending.reported = Instant::now();
-                self.mailbox.post(Event::Progress(
-                    sending.octets,
-                    sending.content.facts.stuffed_len + END_OF_TEXT,
-                ));
+                self.mailbox
+                    .post(Event::Progress(sending.octets, sending.of));
             }
         }
     }

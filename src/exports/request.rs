@@ -71,6 +71,7 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
             "send-rest" => RefusedRecipients::SendRest,
             other => return Err(Error::msg(format!("unknown policy {other}"))),
         },
+        without: Vec::new(),
     };
     Ok(Ok(Request {
         host: ascii_host,

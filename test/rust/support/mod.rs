@@ -74,6 +74,12 @@ pub fn options_on(rules: &[&str]) -> Options {
         .fold(options(), |options, rule| options.on(rule))
 }
 
+/// The same, without CHUNKING: the text comes by DATA.
+pub fn without_chunking(mut options: Options) -> Options {
+    options.no_chunking = true;
+    options
+}
+
 /// A server whose spool goes when it goes.
 pub struct Fixture(Option<Server>);
 
@@ -179,6 +185,7 @@ pub fn request_to(port: u16, authority: PathBuf) -> Request {
             },
             verb: false,
             refused_recipients: RefusedRecipients::Abort,
+            without: Vec::new(),
         },
         tls: TlsFiles {
             trust: vec![authority],

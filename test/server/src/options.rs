@@ -30,6 +30,8 @@ Runs until standard input ends.
   --hostname NAME        in the greeting and the reply to EHLO
   --caps LIST            extensions, comma separated
   --caps-tls LIST        those within TLS (as --caps, without STARTTLS)
+  --no-chunking          no CHUNKING, where --caps is not given; so it is with a
+                         rule for data or dot
   --user NAME --password SECRET
                          who may log in; repeatable
   --require-auth         530 to MAIL without login
@@ -92,6 +94,9 @@ pub struct Options {
     pub caps: Option<Vec<String>>,
     /// The EHLO lines within TLS; `None` means those in clear text without STARTTLS.
     pub caps_tls: Option<Vec<String>>,
+    /// Whether CHUNKING is missing from the modern set; it is also where a rule
+    /// is about DATA or the final dot.
+    pub no_chunking: bool,
     /// Who may log in: name and password.
     pub users: Vec<(String, String)>,
     /// Whether MAIL needs a login.
@@ -134,6 +139,7 @@ impl Options {
             require_tls: false,
             max_size: None,
             size_at_dot: false,
+            no_chunking: false,
             max_rcpts: None,
             starttls_keeps_buffer: false,
             delay_all: Duration::ZERO,
@@ -198,7 +204,10 @@ impl Options {
         if !self.users.is_empty() {
             caps.push("AUTH PLAIN LOGIN CRAM-MD5 XOAUTH2".to_owned());
         }
-        caps.push("CHUNKING".to_owned());
+        // Who is to misbehave at DATA must be led there.
+        if !self.no_chunking && !self.rules.iter().any(Rule::is_of_data) {
+            caps.push("CHUNKING".to_owned());
+        }
         caps
     }
 }
@@ -274,6 +283,7 @@ impl CommandLine {
                 "--require-auth" => options.require_auth = true,
                 "--require-tls" => options.require_tls = true,
                 "--max-size" => options.max_size = Some(number(&value()?)?),
+                "--no-chunking" => options.no_chunking = true,
                 "--size-at-dot" => options.size_at_dot = true,
                 "--max-rcpts" => options.max_rcpts = Some(number(&value()?)?),
                 "--starttls-keeps-buffer" => options.starttls_keeps_buffer = true,
