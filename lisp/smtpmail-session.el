@@ -110,7 +110,7 @@
               (kill-buffer buffer))))))))
 
 (defun smtpmail-session--trace (session text)
-  "Append TEXT to the trace of SESSION, and echo replies if wanted."
+  "Append TEXT, lines, to the trace of SESSION; echo replies if wanted."
   (let ((buffer (process-buffer (smtpmail-session-process session))))
     (when (buffer-live-p buffer)
       (with-current-buffer buffer
@@ -118,9 +118,10 @@
           (save-excursion
             (goto-char (point-max))
             (insert text)))))
-    (when (and smtpmail-debug-info
-               (string-match "\\` *[0-9.]+ S: \\(.*\\)\n" text))
-      (message "%s" (match-string 1 text)))))
+    (when smtpmail-debug-info
+      (dolist (line (split-string text "\n" t))
+        (when (string-match "\\` *[0-9.]+ S: \\(.*\\)\\'" line)
+          (message "%s" (match-string 1 line)))))))
 
 ;;;###autoload
 (defun smtpmail-show-trace ()

@@ -69,6 +69,8 @@ mod lock;
 mod metadata;
 mod name;
 mod problem;
+mod reading;
+mod refresh;
 mod repair;
 mod scan;
 mod store;
