@@ -152,15 +152,16 @@ call."
   (let* ((host (smtpmail--host))
          (request `(,@(smtpmail--account-request host)
                     ,@(smtpmail--message-request recipient smtpmail-text-buffer)))
-         (port (plist-get request :port))
-         (report (smtpmail-session-run
-                  request smtpmail-smtp-service
-                  (or ask-for-password (smtpmail--login-demanded-p host)))))
-    (setq smtpmail--report report)
-    (when (plist-get request :entry)
-      (setf (nth 2 smtpmail-outbox--entry) report))
-    (or (smtpmail-report-error report host port)
-        (ignore (message "%s" (smtpmail-report-success report))))))
+         (port (plist-get request :port)))
+    (or (smtpmail-outbox--rests host port)
+        (let ((report (smtpmail-session-run
+                       request smtpmail-smtp-service
+                       (or ask-for-password (smtpmail--login-demanded-p host)))))
+          (setq smtpmail--report report)
+          (when (plist-get request :entry)
+            (setf (nth 2 smtpmail-outbox--entry) report))
+          (or (smtpmail-report-error report host port)
+              (ignore (message "%s" (smtpmail-report-success report))))))))
 
 ;;;; Requests
 

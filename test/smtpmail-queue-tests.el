@@ -251,7 +251,7 @@ The first one is the server that the variables name."
                        (and (equal subject "b") "not this one"))))))
         (should (equal (smtpmail-queue-tests--telling (smtpmail-send-queued-mail))
                        "Sending failed: 1 of 2 queued messages not sent \
-(b: not this one)")))
+(b: not this one); 1 sent, 1 waiting")))
       (should (equal texts '("b" "a"))))
     (should-not (smtpmail-queue-tests--arrived server))
     (should (= 1 (smtpmail-queue-tests--index)))))

@@ -389,6 +389,9 @@ impl<'a> Courier<'a> {
                 mail.next_message(place as MessageId, &capabilities),
                 mail.content.clone(),
             ) {
+                if let Text::Entry(name) = &mail.object.text {
+                    session.note(&format!("message {name}"));
+                }
                 session.send(message, content);
                 self.aboard.push_back(place);
             }

@@ -162,6 +162,10 @@ impl Entries {
     }
 
     fn settle(&mut self, name: &EntryName, report: &Report) -> Result<(), Failure> {
+        if says_why_nothing_was_tried(report) && !self.held.contains_key(name) {
+            // Whoever has it then says for himself why it is still there.
+            let _ = self.claim(name);
+        }
         if let Some(position) = self.line.iter().position(|(other, _)| other == name) {
             self.line.remove(position);
         }
@@ -217,6 +221,27 @@ fn check(name: &EntryName, count: usize, claim: Option<Claim>) -> Result<Claim, 
     }
 }
 
+/// Whether the report of a message that was not tried has a reason worth
+/// keeping, such as a server that cannot be reached.
+fn says_why_nothing_was_tried(report: &Report) -> bool {
+    match &report.verdict {
+        Verdict::Failed(failure) => !matches!(
+            failure.kind,
+            FailureKind::Busy | FailureKind::Cancelled | FailureKind::Content | FailureKind::Disk
+        ),
+        Verdict::Accepted(_) | Verdict::Unknown(_) => false,
+    }
+}
+
+/// Whether a refusal is of the message: before MAIL it is of us, or of everybody.
+fn is_of_the_message(failure: &Failure) -> bool {
+    match failure.kind {
+        FailureKind::Content => true,
+        FailureKind::Refused => failure.phase >= Phase::Mail,
+        _ => false,
+    }
+}
+
 /// What a report means for the entry; who has got the message waits no more.
 fn outcome(claim: &mut Claim, report: &Report) -> Outcome {
     match &report.verdict {
@@ -249,13 +274,11 @@ fn outcome(claim: &mut Claim, report: &Report) -> Outcome {
         Verdict::Unknown(failure) => Outcome::Unknown {
             reply: failure.text.clone(),
         },
-        Verdict::Failed(failure) => match failure.kind {
-            FailureKind::Cancelled => Outcome::Waiting,
-            FailureKind::Refused | FailureKind::Content => Outcome::Refused {
-                reply: failure.to_string(),
-            },
-            _ => deferred(claim, failure.to_string()),
+        Verdict::Failed(failure) if failure.kind == FailureKind::Cancelled => Outcome::Waiting,
+        Verdict::Failed(failure) if is_of_the_message(failure) => Outcome::Refused {
+            reply: failure.to_string(),
         },
+        Verdict::Failed(failure) => deferred(claim, failure.to_string()),
     }
 }
 

@@ -147,6 +147,11 @@ impl<'a> Session<'a> {
         self.dialogue.handle(input);
     }
 
+    /// Put a fact into the trace.
+    pub fn note(&mut self, text: &str) {
+        self.trace.note(self.mailbox, text);
+    }
+
     /// Let `message` go, with this text, when its turn comes.
     pub fn send(&mut self, message: Message, content: Rc<Content>) {
         self.contents.insert(message.id, content);
