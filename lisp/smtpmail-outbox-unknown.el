@@ -30,6 +30,7 @@
 (require 'smtpmail-auth)
 (require 'smtpmail-methods)
 
+(declare-function smtpmail-outbox-title "smtpmail-outbox" (entry))
 (declare-function smtpmail-outbox-entries "smtpmail-outbox" ())
 (declare-function smtpmail-outbox-change "smtpmail-outbox"
                   (job entry &rest more))
@@ -55,9 +56,8 @@ They are not asked about again by this Emacs; the outbox lists them.")
           (if (cdr entries) (format "%d messages" (length entries)) "A message")
           (mapconcat
            (lambda (entry)
-             (smtpmail-visible-text
-              (format "%s to %s"
-                      (or (plist-get entry :subject) "(no subject)")
+             (format "%s to %s" (smtpmail-outbox-title entry)
+                     (smtpmail-visible-text
                       (string-join (plist-get entry :recipients) ", "))))
            (seq-take entries smtpmail-outbox-unknown--named) "; ")
           (if (nthcdr smtpmail-outbox-unknown--named entries) "; …" "")))

@@ -30,10 +30,12 @@
 (require 'smtpmail-services)
 (require 'smtpmail-report)
 (require 'smtpmail-message)
+(require 'smtpmail-methods)
 (require 'smtpmail-session)
 (require 'smtpmail-outbox-rest)
 (require 'smtpmail-outbox-unknown)
 
+(declare-function rfc2047-decode-string "rfc2047" (string &optional address-mime))
 (declare-function smtpmail-via-smtp "smtpmail"
                   (recipient smtpmail-text-buffer
                              &optional ask-for-password send-attempts))
@@ -205,13 +207,22 @@ A quit stops; what was not sent until then waits."
             (if (zerop unknown) ""
               (format ", %d may have been sent" unknown)))))
 
+(defun smtpmail-outbox-title (entry)
+  "Return a word or more by which the user knows ENTRY."
+  (require 'rfc2047)
+  (let ((subject (or (plist-get entry :subject) "")))
+    (if (string-empty-p subject)
+        (plist-get entry :name)
+      (smtpmail-visible-text
+       (condition-case nil
+           (rfc2047-decode-string subject)
+         (error subject))))))
+
 (defun smtpmail-outbox--named (outcomes)
   "Return the first ones of OUTCOMES, (ENTRY KIND . WHY), as a text."
   (concat
    (mapconcat (pcase-lambda (`(,entry ,_ . ,why))
-                (format "%s: %s"
-                        (or (plist-get entry :subject) (plist-get entry :name))
-                        why))
+                (format "%s: %s" (smtpmail-outbox-title entry) why))
               (seq-take outcomes smtpmail-outbox--told) "; ")
    (if (nthcdr smtpmail-outbox--told outcomes) "; …" "")))
 

@@ -210,7 +210,7 @@ impl Outbox {
         text.is_queued = true;
         let index_error = match &lock {
             Ok(Some(_)) if state.is_sendable(SystemTime::now()) => {
-                self.inner.amend_index(&[], Some(&text.name)).err()
+                self.inner.append_to_index(&text.name).err()
             }
             // Held ones too: the index may wait for something else.
             Ok(_) => self.inner.write_index().err(),

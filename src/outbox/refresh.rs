@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use super::disk::{open_plain, read_bounded};
+use super::disk::{NewFile, open_plain, read_bounded};
 use super::entry::EntryName;
 use super::error::{OutboxError, Result};
 use super::index::{self, MAX_INDEX_BYTES};
@@ -83,22 +83,54 @@ impl KnownIndex {
 }
 
 impl Inner {
-    /// Takes the lines of `gone` out of the index and appends that of `new`; by a
-    /// whole look where that is not known to be enough.
-    pub(super) fn amend_index(&self, gone: &[&EntryName], new: Option<&EntryName>) -> Result<()> {
-        let Some((old, content)) = self.index_if_known() else {
+    /// Appends the line of `new` to the index; by a whole look where that is not
+    /// known to be enough.
+    pub(super) fn append_to_index(&self, new: &EntryName) -> Result<()> {
+        let amended = self.amended_index(&[], Some(new))?;
+        let Some(amended) = amended else {
             return self.write_index().map(|_| ());
         };
-        let directory = self.disk.directory();
-        let amended = index::amended(&content, directory, gone, new);
-        if amended == content {
-            return Ok(());
-        }
-        self.replace(&self.index_path, &amended)?;
-        if has_grown(&old, &content) {
+        let synced = self.disk.sync(&amended.new);
+        synced.map_err(|error| OutboxError::disk(&amended.new.path, &error))?;
+        self.put_index(amended)
+    }
+
+    /// The index as it is to be, in a file that is to be synced and [put](Self::put_index):
+    /// without the lines of `gone`, and with one for `new` behind. `None` where only
+    /// a whole look can tell.
+    pub(super) fn amended_index(
+        &self,
+        gone: &[&EntryName],
+        new: Option<&EntryName>,
+    ) -> Result<Option<AmendedIndex>> {
+        let Some((old, before)) = self.index_if_known() else {
+            return Ok(None);
+        };
+        let content = index::amended(&before, self.disk.directory(), gone, new);
+        let path = &self.index_path;
+        let new = self.disk.prepare(path, &content);
+        let new = new.map_err(|error| OutboxError::disk(path, &error))?;
+        let is_put = false;
+        Ok(Some(AmendedIndex {
+            new,
+            content,
+            old,
+            before,
+            is_put,
+        }))
+    }
+
+    /// Replaces the index by `amended`, which is synced.
+    pub(super) fn put_index(&self, mut amended: AmendedIndex) -> Result<()> {
+        let path = &self.index_path;
+        let put = self.disk.rename(&amended.new.path, path);
+        put.map_err(|error| OutboxError::disk(path, &error))?;
+        amended.is_put = true;
+        if has_grown(&amended.old, &amended.before) {
             return self.write_index().map(|_| ());
         }
-        self.known_index.amended(amended);
+        self.known_index
+            .amended(std::mem::take(&mut amended.content));
         self.sync_index_directory()
     }
 
@@ -171,6 +203,24 @@ impl Inner {
             synced.map_err(|error| OutboxError::disk(parent, &error))?;
         }
         Ok(())
+    }
+}
+
+/// An index that is written, and not in its place.
+pub(super) struct AmendedIndex {
+    pub new: NewFile,
+    content: Vec<u8>,
+    /// The one in its place.
+    old: File,
+    before: Vec<u8>,
+    is_put: bool,
+}
+
+impl Drop for AmendedIndex {
+    fn drop(&mut self) {
+        if !self.is_put {
+            self.new.abandon();
+        }
     }
 }
 

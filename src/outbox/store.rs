@@ -15,7 +15,7 @@ use super::lock::{Attempt, FileLock};
 use super::name;
 use super::problem::{Problem, ProblemKind};
 use super::reading::Cache;
-use super::refresh::KnownIndex;
+use super::refresh::{AmendedIndex, KnownIndex};
 use super::scan::Snapshot;
 use super::window::{self, Mark, OpenWindow};
 
@@ -262,22 +262,19 @@ impl Outbox {
         let file = name::window(&name::unique());
         let path = disk.path(&file);
         let settled = inner.settled_windows();
-        let not_durable = |path: &Path, error: &std::io::Error| {
-            OutboxError::disk(path, error).with_kind(ErrorKind::NotDurable)
-        };
-        let result = disk
-            .replace(&path, window::to_text(&marks).as_bytes())
-            .map_err(|error| not_durable(&path, &error))
-            .and_then(|()| {
+        let result = inner
+            .put_window(&path, &marks)
+            .and_then(|amended| {
                 // A program with an old index cannot find the text any more.
                 for claim in &mut claims {
                     claim.hide()?;
                 }
-                let names: Vec<_> = claims.iter().map(|claim| claim.name()).collect();
-                inner.amend_index(&names, None)?;
-                disk.sync_directory()
-                    .map_err(|error| not_durable(disk.directory(), &error))
-            });
+                match amended {
+                    Some(amended) => inner.put_index(amended),
+                    None => inner.write_index().map(|_| ()),
+                }
+            })
+            .and_then(|()| inner.sync_directory());
         if let Err(error) = result {
             for claim in &mut claims {
                 claim.show();
@@ -321,6 +318,29 @@ impl Outbox {
 impl Inner {
     fn windows(&self) -> std::sync::MutexGuard<'_, Vec<Arc<OpenWindow>>> {
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the window of `marks` to `path`, and the index without them where
+    /// that can be told now: both durable at once.
+    fn put_window(&self, path: &Path, marks: &[Mark]) -> Result<Option<AmendedIndex>> {
+        let disk = &self.disk;
+        let names: Vec<_> = marks.iter().map(|mark| &mark.name).collect();
+        let not_durable = |error: std::io::Error| {
+            OutboxError::disk(path, &error).with_kind(ErrorKind::NotDurable)
+        };
+        let amended = self.amended_index(&names, None)?;
+        let window = disk.prepare(path, window::to_text(marks).as_bytes());
+        let window = window.map_err(not_durable)?;
+        let synced = match &amended {
+            Some(amended) => disk.sync_both(&window, &amended.new),
+            None => disk.sync(&window),
+        };
+        let put = synced.and_then(|()| disk.rename(&window.path, path));
+        if put.is_err() {
+            window.abandon();
+        }
+        put.map_err(not_durable)?;
+        Ok(amended)
     }
 
     fn settled_windows(&self) -> Vec<Arc<OpenWindow>> {
