@@ -408,8 +408,8 @@ fn flushing(scratch: &Scratch, server: &Server) -> Child {
 /// socket, killed at moments spread over the whole flush.
 #[test]
 fn killed_at_any_moment_nothing_is_lost_and_nothing_goes_twice() {
-    const RUNS: u32 = 200;
-    const MESSAGES: usize = 20;
+    const RUNS: u32 = 120;
+    const MESSAGES: usize = 18;
     let began = Instant::now();
     let whole = {
         let (server, scratch) = (start(options()), queue(MESSAGES));
