@@ -129,13 +129,18 @@ floors: ## check that files import from lower floors only
 .PHONY: doc
 doc: doc/smtpmail.info doc/smtpmail.html ## make the manual, Info and HTML
 
-doc/smtpmail.info: doc/smtpmail.texi doc/builtin.texi
-	$(MAKEINFO) --no-split -o $@ $<
+doc/smtpmail.info: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt
+	$(MAKEINFO) -I doc --no-split -o $@ $<
 
-doc/smtpmail.html: doc/smtpmail.texi doc/builtin.texi
-	$(MAKEINFO) --html --no-split -o $@ $<
+doc/smtpmail.html: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt
+	$(MAKEINFO) -I doc --html --no-split -o $@ $<
 
 # The `dir' file beside the manual is what makes Emacs list it.
+.PHONY: screens
+screens: module lisp $(SERVER) ## take the screens of the manual from the program
+	@SMTPMAIL_WRITE_SCREENS=1 SERVER=$(SERVER) EMACS=$(EMACS) \
+	  sh test/run-ert.sh test/smtpmail-outbox-terminal-tests.el
+
 .PHONY: install
 install: module lisp doc ## install into LISPDIR, or below PREFIX and DESTDIR
 	@mkdir -p "$(DESTDIR)$(LISPDIR)"

@@ -282,26 +282,26 @@ Return an alist of what stands there now and what is to be put there."
        nil))
     hidden))
 
-(defun smtpmail-header--plain-p ()
-  "Return non-nil if the current header has nothing that RFC 2047 is about.
-That is characters beyond ASCII, and what looks like an encoded word."
-  (and (smtpmail-header-ascii-p (point-min) (point-max))
-       (save-excursion
-         (goto-char (point-min))
-         (not (search-forward "=?" nil t)))))
-
 (defun smtpmail-header--raw-p (beg end)
   "Return non-nil if there are raw bytes from BEG to END."
   (save-excursion
     (goto-char beg)
     (re-search-forward "[\x3fff80-\x3fffff]" end t)))
 
+(defun smtpmail-header--nothing-to-encode-p ()
+  "Return non-nil if RFC 2047 leaves the current header as it is.
+Quoted strings and what looks encoded are looked at more closely."
+  (and (smtpmail-header-ascii-p (point-min) (point-max))
+       (save-excursion
+         (goto-char (point-min))
+         (not (re-search-forward "[\"\e]\\|=\\?" nil t)))))
+
 (defun smtpmail-header-encode (coding)
   "Encode the current header by RFC 2047; CODING is the message's.
 Of a mail that is bytes already, only a From added here is encoded, if
 any: stock asks for a coding system for the bytes of the others."
   (cond
-   ((smtpmail-header--plain-p))
+   ((smtpmail-header--nothing-to-encode-p))
    ((or (eq coding 'raw-text)
         (and (not coding)
              (smtpmail-header--raw-p (point-min) (point-max))))

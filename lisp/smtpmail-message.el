@@ -109,7 +109,8 @@ An already encoded mail buffer has nothing else (RFC 6532 §3.2)."
 (defun smtpmail-message--recipients ()
   "Return the recipients that the current header names.
 If it has Resent-To, Resent-Cc or Resent-Bcc, only those count."
-  (let ((seen (make-hash-table :test #'equal))
+  ;; Most mails have few; a table of the default size would be ten times larger.
+  (let ((seen (make-hash-table :test #'equal :size 8))
         (recipients nil))
     (pcase-dolist (`(,name . ,value)
                    (or (smtpmail-header-fields "Resent-\\(?:To\\|B?Cc\\)")

@@ -29,6 +29,7 @@
 (require 'smtpmail-options)
 (require 'smtpmail-module)
 (require 'smtpmail-auth)
+(require 'smtpmail-outbox-rest)
 (require 'smtpmail-redefined)
 (require 'smtpmail-report)
 (require 'smtpmail-stock)
@@ -77,6 +78,7 @@
   (heard nil :documentation "The plist of the reply to a line of ours.")
   (authenticated nil :documentation "Non-nil: that reply was a 235.")
   (each nil :documentation "Called with the report of each message, or nil.")
+  (failed nil :documentation "Non-nil if a message was not sent.")
   (report nil :documentation "The plist of the finished delivery.")
   (over nil :documentation "`done', or `ended' by a report of Lisp's own."))
 
@@ -201,6 +203,8 @@
     (`(finished . ,plist)
      (unless (smtpmail-session-over session)
        (setf (smtpmail-session-report session) plist))
+     (unless (eq (plist-get plist :verdict) 'accepted)
+       (setf (smtpmail-session-failed session) t))
      (when (smtpmail-session-each session)
        (funcall (smtpmail-session-each session) plist)))
     (`(done . ,plist)
@@ -369,7 +373,8 @@ them as it comes in, also after a quit; what is returned is the last one."
          (report (smtpmail-session--serve
                   session (smtpmail-session--open-trace host port)
                   (lambda (process) (smtpmail-module--open request process))))
-         (sent (eq (plist-get report :verdict) 'accepted))
+         (sent (and (eq (plist-get report :verdict) 'accepted)
+                    (not (smtpmail-session-failed session))))
          (maybe (smtpmail-session--end session (or smtpmail-debug-info
                                                    (not sent)))))
     (when (and each (not (eq (smtpmail-session-over session) 'done)))
@@ -377,6 +382,7 @@ them as it comes in, also after a quit; what is returned is the last one."
     (unless (if each (smtpmail-session-over session) report)
       (smtpmail-session--quit
        (if maybe 'smtpmail-session-stopped-late 'smtpmail-session-stopped)))
+    (smtpmail-outbox-rest-note report host port)
     (when (and (plist-get report :logged-in) (smtpmail-session-login session))
       (smtpmail-session--keep-login session))
     report))

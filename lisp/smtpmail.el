@@ -176,24 +176,27 @@ call, or `smtpmail-accounts'."
 RECIPIENT, SMTPMAIL-TEXT-BUFFER and ASK-FOR-PASSWORD are as there."
   (let* ((host (smtpmail--host))
          (account (smtpmail--account-request host))
-         (request (progn
-                    (smtpmail-module-ensure)
-                    ;; While the text is handed over.
-                    (smtpmail-module--prepare account)
-                    `(,@account
-                      ,@(smtpmail--message-request recipient
-                                                   smtpmail-text-buffer))))
-         (port (plist-get request :port))
-         (report (smtpmail-session-run
-                  request smtpmail-smtp-service
-                  (or ask-for-password (smtpmail--login-demanded-p host)))))
-    (setq smtpmail--report report)
-    (when (plist-get request :entry)
-      (setf (nth 2 smtpmail-outbox--entry) report))
-    (or (smtpmail-report-error report host port)
-        (ignore (message "%s" (smtpmail-report-success report))))))
+         (port (plist-get account :port)))
+    (or (smtpmail-outbox--rests host port)
+        (let* ((request (smtpmail--request account recipient
+                                           smtpmail-text-buffer))
+               (report (smtpmail-session-run
+                        request smtpmail-smtp-service
+                        (or ask-for-password (smtpmail--login-demanded-p host)))))
+          (setq smtpmail--report report)
+          (when (plist-get request :entry)
+            (setf (nth 2 smtpmail-outbox--entry) report))
+          (or (smtpmail-report-error report host port)
+              (ignore (message "%s" (smtpmail-report-success report))))))))
 
 ;;;; Requests
+
+(defun smtpmail--request (account recipients buffer)
+  "Return the request to send BUFFER to RECIPIENTS over ACCOUNT, a plist."
+  (smtpmail-module-ensure)
+  ;; While the text is handed over.
+  (smtpmail-module--prepare account)
+  (append account (smtpmail--message-request recipients buffer)))
 
 (defun smtpmail--own-via-smtp-p ()
   "Return non-nil if `smtpmail-via-smtp' is ours, without advice."

@@ -128,9 +128,11 @@ fn open<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'
 
 /// Start what the plist REQUEST asks of the outbox; return a delivery.
 ///
-/// REQUEST has the keys :job (add, list, accepted, drop, hold, refused or
-/// release), :queue-directory and :queue-index, and, where the job wants them,
-/// :entry, :reply, :recipients, :sender, :subject, :from, :message-id, :account,
+/// REQUEST has the keys :job (add, list, accepted, drop, hold, refused, release
+/// or schedule), :queue-directory and :queue-index, and, where the job wants
+/// them, :entry, :expected-state (a symbol: an entry in another state is left as
+/// it is), :not-before (seconds since 1970; for add and schedule), :held (for
+/// add), :reply, :recipients, :sender, :subject, :from, :message-id, :account,
 /// :text or :content, and :stored-server, :stored-stream-type, :stored-service and
 /// :stored-user, each a list of one value.
 #[defun]

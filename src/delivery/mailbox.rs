@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use super::Bell;
 use crate::net::signal::Signal;
@@ -13,6 +14,10 @@ use crate::smtp::command::Line;
 use crate::smtp::dialogue::LoginAnswer;
 use crate::smtp::failure::{Failure, Phase};
 use crate::smtp::reply::Reply;
+
+/// Shortest time between two rings for what nobody waits for: waking Emacs up
+/// costs more than most messages do.
+const RING_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Names a question within its delivery.
 pub type QuestionId = u64;
@@ -51,13 +56,28 @@ pub enum Event {
     Retry(Failure, u64),
     /// TLS stands.
     Secured(TlsFacts),
-    /// Lines for the trace, each with its line feed.
+    /// Lines for the trace, each with its line feed, all since the last look.
     Trace(String),
     /// The message of this number is over.
     Finished(usize, Report),
     /// All is over; what the disk did not take although every message has its
     /// outcome. Nothing comes after this.
     Done(Option<Failure>),
+}
+
+impl Event {
+    /// Whether something stands still until it is heard. What an end follows at
+    /// once needs no ring of its own.
+    fn is_awaited(&self) -> bool {
+        match self {
+            Self::Done(_) | Self::Heard(_) | Self::Progress(..) => true,
+            Self::Question(..) | Self::Retry(..) => true,
+            Self::Changed(_) | Self::Listed(_) | Self::Queued { .. } => false,
+            Self::Connected(_) | Self::LoggedIn | Self::Secured(_) => false,
+            Self::Finished(..) | Self::Phase(_) | Self::Trace(_) => false,
+            Self::UnknownExtensions(_) => false,
+        }
+    }
 }
 
 /// What only the user, or what speaks for the user, knows.
@@ -149,13 +169,17 @@ impl Point {
 pub(super) struct Mailbox {
     pub signal: Arc<Signal>,
     point: Mutex<Point>,
+    /// Not within `inner`: a bell takes longer than to take the events.
+    bell: Mutex<Bell>,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
     events: VecDeque<Event>,
-    bell: Bell,
+    /// Lines for the trace since the events were taken; one event, however many.
+    trace: String,
     rung: bool,
+    last_ring: Instant,
     answers: VecDeque<(QuestionId, Answer)>,
     last_question: QuestionId,
 }
@@ -170,14 +194,16 @@ impl Mailbox {
     pub fn new(bell: Bell) -> io::Result<Self> {
         let inner = Inner {
             events: VecDeque::new(),
-            bell,
+            trace: String::new(),
             rung: false,
+            last_ring: Instant::now(),
             answers: VecDeque::new(),
             last_question: 0,
         };
         Ok(Self {
             signal: Arc::new(Signal::new()?),
             point: Mutex::default(),
+            bell: Mutex::new(bell),
             inner: Mutex::new(inner),
         })
     }
@@ -201,7 +227,11 @@ impl Mailbox {
         let mut inner = self.inner();
         // Armed before draining, under the same lock: no event goes unheard.
         inner.rung = false;
-        inner.events.drain(..).collect()
+        let trace = match std::mem::take(&mut inner.trace) {
+            empty if empty.is_empty() => None,
+            lines => Some(Event::Trace(lines)),
+        };
+        trace.into_iter().chain(inner.events.drain(..)).collect()
     }
 
     pub fn answer(&self, id: QuestionId, answer: Answer) {
@@ -221,11 +251,26 @@ impl Mailbox {
 
     // For the courier's thread.
 
+    /// Let Emacs know, at once if it may wait for `event`, else when it has not
+    /// been rung for for a while; it looks from time to time anyway.
     pub fn post(&self, event: Event) {
         let mut inner = self.inner();
-        inner.events.push_back(event);
-        if !std::mem::replace(&mut inner.rung, true) {
-            (inner.bell)();
+        let now = Instant::now();
+        let due = event.is_awaited() || now.duration_since(inner.last_ring) >= RING_INTERVAL;
+        match (event, inner.events.back_mut()) {
+            (Event::Trace(lines), _) => inner.trace.push_str(&lines),
+            // What is waited for now, not what was.
+            (Event::Phase(now), Some(Event::Phase(before))) => *before = now,
+            (event, _) => inner.events.push_back(event),
+        }
+        if due && !std::mem::replace(&mut inner.rung, true) {
+            inner.last_ring = now;
+            drop(inner);
+            let mut bell = self
+                .bell
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            bell();
         }
     }
 

@@ -40,7 +40,8 @@ pub struct Delivery {
     mailbox: Arc<Mailbox>,
 }
 
-/// Rung when events wait, from the courier's thread.
+/// Rung when events wait, from the courier's thread: at once for what must be
+/// answered and for the end, for all else a few times a second at most.
 pub type Bell = Box<dyn FnMut() + Send>;
 
 impl Delivery {
@@ -69,7 +70,8 @@ impl Delivery {
         Ok(Self { mailbox })
     }
 
-    /// What has happened since the last call, in order.
+    /// What has happened since the last call, in order, the trace first. To be
+    /// called now and then without a ring, too.
     pub fn events(&self) -> Vec<Event> {
         self.mailbox.take_events()
     }

@@ -3,8 +3,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::mailbox::{Event, Mailbox};
 use super::request::Text;
@@ -17,8 +16,15 @@ use crate::outbox::{
 use crate::smtp::content::survey;
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 
+/// Most outboxes kept open; nobody has many.
+const MAX_OPEN: usize = 4;
+
+/// Outboxes that were opened before: what they know of the disk need not be
+/// looked for again.
+static OPEN: Mutex<Vec<(QueuePlace, Outbox)>> = Mutex::new(Vec::new());
+
 /// A queue directory and the name of its index.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuePlace {
     /// Absolute and expanded.
     pub directory: PathBuf,
@@ -37,6 +43,8 @@ pub struct QueueRequest {
     pub stored_variables: StoredVariables,
     /// Sender, subject and the like; what the text itself tells is added.
     pub facts: Facts,
+    /// Waiting, held or scheduled.
+    pub state: State,
     /// The message.
     pub text: Text,
 }
@@ -47,7 +55,17 @@ pub enum Job {
     /// Put a message in; ends with [`Event::Queued`].
     Add(Box<QueueRequest>),
     /// Give an entry an outcome by the user's word; ends with [`Event::Changed`].
-    Change(QueuePlace, EntryName, Outcome),
+    Change {
+        /// Of which outbox.
+        place: QueuePlace,
+        /// Which one.
+        name: EntryName,
+        /// The [name](State::name) of the state that the user saw: another one is
+        /// left as it is.
+        expected: Option<String>,
+        /// What is to become of it.
+        outcome: Outcome,
+    },
     /// List everything; ends with [`Event::Listed`].
     List(QueuePlace),
 }
@@ -74,9 +92,15 @@ impl Delivery {
 fn perform(job: Job, mailbox: &Mailbox) -> Result<Event, Failure> {
     match job {
         Job::Add(request) => add(*request, mailbox),
-        Job::Change(place, name, outcome) => {
-            let changed = open(&place)?.change(&name, outcome).map_err(disk_failure)?;
-            Ok(Event::Changed(changed))
+        Job::Change {
+            place,
+            name,
+            expected,
+            outcome,
+        } => {
+            let is_expected = |state: State| expected.is_none_or(|seen| seen == state.name());
+            let changed = open(&place)?.change_if(&name, is_expected, outcome);
+            Ok(Event::Changed(changed.map_err(disk_failure)?))
         }
         Job::List(place) => {
             let listing: Listing = open(&place)?.entries().map_err(disk_failure)?;
@@ -86,7 +110,14 @@ fn perform(job: Job, mailbox: &Mailbox) -> Result<Event, Failure> {
 }
 
 pub(super) fn open(place: &QueuePlace) -> Result<Outbox, Failure> {
-    Outbox::open(&place.directory, &place.index).map_err(disk_failure)
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, outbox)) = open.iter().find(|(other, _)| other == place) {
+        return Ok(outbox.clone());
+    }
+    let outbox = Outbox::open(&place.directory, &place.index).map_err(disk_failure)?;
+    open.insert(0, (place.clone(), outbox.clone()));
+    open.truncate(MAX_OPEN);
+    Ok(outbox)
 }
 
 fn add(mut request: QueueRequest, mailbox: &Mailbox) -> Result<Event, Failure> {
@@ -102,24 +133,16 @@ fn add(mut request: QueueRequest, mailbox: &Mailbox) -> Result<Event, Failure> {
             eight_bit: Some(facts.eight_bit),
             ..request.facts
         },
-        state: State::Waiting,
+        state: request.state,
         text: EntryText::Bytes(&text),
     };
     let outbox = open(&request.place)?;
     let added = outbox
         .add(entry, mailbox.signal.stop_flag())
         .map_err(disk_failure)?;
-    let waiting = outbox.entries().map(|listing| {
-        let now = SystemTime::now();
-        listing
-            .entries
-            .iter()
-            .filter(|entry| entry.state.is_sendable(now))
-            .count()
-    });
     Ok(Event::Queued {
         name: added.name.to_string(),
-        waiting: waiting.unwrap_or(0),
+        waiting: outbox.indexed().unwrap_or(0),
         warning: added.index_error.map(|error| error.to_string()),
     })
 }

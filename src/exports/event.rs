@@ -153,28 +153,32 @@ fn listing_pairs(env: &Env, listing: Listing) -> Result<Pairs<'_>> {
 
 /// An entry as (:name NAME :state SYMBOL :sendable BOOL :time SECONDS
 /// :recipients LIST :sender ADDRESS :from TEXT :subject TEXT :message-id TEXT
-/// :bytes N :queued SECONDS :last-reply TEXT :account NAME
+/// :bytes N :queued SECONDS :last-reply TEXT :attempts N
+/// :refused-recipients ((ADDRESS . REPLY) ...) :account NAME
 /// :stored ((SYMBOL . VALUE) ...)).
 fn listed(env: &Env, entry: Listed, now: SystemTime) -> Result<Value<'_>> {
     let seconds = |time: SystemTime| {
         time.duration_since(UNIX_EPOCH)
             .map_or(0, |t| t.as_secs() as i64)
     };
-    let (state, time) = match entry.state {
-        State::Deferred { next_try } => ("deferred", Some(next_try)),
-        State::Held => ("held", None),
-        State::Refused => ("refused", None),
-        State::Scheduled { until } => ("scheduled", Some(until)),
-        State::Sending => ("sending", None),
-        State::Unknown => ("unknown", None),
-        State::Waiting => ("waiting", None),
+    let time = match entry.state {
+        State::Deferred { next_try } => Some(next_try),
+        State::Scheduled { until } => Some(until),
+        _ => None,
     };
     let facts = entry.facts;
+    let refused = facts.refused_recipients.iter();
+    let refused: Vec<_> = refused
+        .map(|one| {
+            let reply = one.reply.as_str().into_lisp(env)?;
+            env.cons(one.recipient.as_str().into_lisp(env)?, reply)
+        })
+        .collect::<Result<_>>()?;
     plist(
         env,
         &[
             (":name", entry.name.as_str().into_lisp(env)?),
-            (":state", env.intern(state)?),
+            (":state", env.intern(entry.state.name())?),
             (":sendable", entry.state.is_sendable(now).into_lisp(env)?),
             (":time", time.map(seconds).into_lisp(env)?),
             (":recipients", strings(env, &entry.recipients)?),
@@ -186,6 +190,8 @@ fn listed(env: &Env, entry: Listed, now: SystemTime) -> Result<Value<'_>> {
             (":queued", seconds(entry.queued).into_lisp(env)?),
             (":last-reply", facts.last_reply.into_lisp(env)?),
             (":account", facts.account.into_lisp(env)?),
+            (":attempts", i64::from(facts.attempts).into_lisp(env)?),
+            (":refused-recipients", list(env, &refused)?),
             (":stored", stored(env, &entry.stored_variables)?),
         ],
     )

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use emacs::{Error, Result, Value};
 
@@ -11,7 +11,7 @@ use super::lisp::Plist;
 use crate::delivery::{
     Envelope, Job, MailObject, QueuePlace, QueueRequest, Request, Text, TimeLimits, TlsFiles,
 };
-use crate::outbox::{EntryName, Facts, Outcome, StoredVariables, Value as Stored};
+use crate::outbox::{EntryName, Facts, Outcome, State, StoredVariables, Value as Stored};
 use crate::smtp::address::{AddressError, EhloName, Mailbox, ReversePath, host_to_ascii};
 use crate::smtp::dialogue::{LoginAnswer, Plan, RefusedRecipients, SaslContext, Security};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
@@ -151,6 +151,12 @@ fn entry_name(name: &str) -> Result<EntryName> {
     EntryName::new(name).ok_or_else(|| Error::msg("not the name of an entry"))
 }
 
+/// The moment before which nothing may go: :not-before, seconds since 1970.
+fn not_before(plist: Plist<'_>) -> Result<Option<SystemTime>> {
+    let seconds: Option<u64> = plist.optional(":not-before")?;
+    Ok(seconds.and_then(|s| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(s))))
+}
+
 /// What `plist` asks of the outbox.
 ///
 /// # Errors
@@ -159,9 +165,21 @@ pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
     let place = place(plist)?;
     let name = || entry_name(&plist.required::<String>(":entry")?);
     let reply = || plist.required::<String>(":reply");
+    let change = |outcome| {
+        let expected = match plist.flag(":expected-state")? {
+            true => Some(plist.symbol(":expected-state")?),
+            false => None,
+        };
+        Ok::<_, Error>(Job::Change {
+            place: place.clone(),
+            name: name()?,
+            expected,
+            outcome,
+        })
+    };
     Ok(match plist.symbol(":job")?.as_str() {
         "add" => Job::Add(Box::new(QueueRequest {
-            place,
+            place: place.clone(),
             recipients: plist.strings(":recipients")?,
             stored_variables: StoredVariables {
                 server: stored(plist, ":stored-server")?,
@@ -177,13 +195,21 @@ pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
                 message_id: plist.optional(":message-id")?,
                 ..Facts::default()
             },
+            state: match (plist.flag(":held")?, not_before(plist)?) {
+                (true, _) => State::Held,
+                (false, Some(until)) => State::Scheduled { until },
+                (false, None) => State::Waiting,
+            },
             text: text(plist)?,
         })),
-        "accepted" => Job::Change(place, name()?, Outcome::Accepted),
-        "drop" => Job::Change(place, name()?, Outcome::Dropped),
-        "hold" => Job::Change(place, name()?, Outcome::Held),
-        "refused" => Job::Change(place, name()?, Outcome::Refused { reply: reply()? }),
-        "release" => Job::Change(place, name()?, Outcome::Waiting),
+        "accepted" => change(Outcome::Accepted)?,
+        "drop" => change(Outcome::Dropped)?,
+        "hold" => change(Outcome::Held)?,
+        "refused" => change(Outcome::Refused { reply: reply()? })?,
+        "release" => change(Outcome::Waiting)?,
+        "schedule" => change(Outcome::Scheduled {
+            until: not_before(plist)?.ok_or_else(|| Error::msg("no :not-before"))?,
+        })?,
         "list" => Job::List(place),
         other => return Err(Error::msg(format!("unknown job {other}"))),
     })

@@ -2,6 +2,7 @@
 //! server, and speed-ups that it has got wrong.
 
 use super::Courier;
+use crate::delivery::request::Text;
 use crate::delivery::servers;
 use crate::delivery::session::Session;
 use crate::smtp::dialogue::{MessageId, SpeedUp};
@@ -52,6 +53,9 @@ impl Courier<'_> {
                 mail.next_message(place as MessageId, &capabilities),
                 mail.content.clone(),
             ) {
+                if let Text::Entry(name) = &mail.object.text {
+                    session.note(&format!("message {name}"));
+                }
                 session.send(message, content);
                 self.given += 1;
                 self.aboard.push_back(place);
