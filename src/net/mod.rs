@@ -8,6 +8,7 @@
 
 pub mod certificate;
 pub mod connect;
+pub mod known;
 pub mod resolve;
 pub mod signal;
 pub mod threads;
