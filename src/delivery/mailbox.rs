@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::Bell;
+use crate::net::certificate::CertificateFacts;
+use crate::net::known::Entry;
 use crate::net::signal::Signal;
 use crate::net::tls::TlsFacts;
 use crate::outbox::Listing;
@@ -14,6 +16,7 @@ use crate::smtp::command::Line;
 use crate::smtp::dialogue::LoginAnswer;
 use crate::smtp::failure::{Failure, Phase};
 use crate::smtp::reply::Reply;
+use crate::smtp::secret::Secret;
 
 /// Names a question within its delivery.
 pub type QuestionId = u64;
@@ -33,6 +36,8 @@ pub enum Event {
     Heard(Option<Reply>),
     /// What is in the outbox.
     Listed(Listing),
+    /// What is known of servers.
+    Servers(Vec<Entry>),
     /// What is being waited for now.
     Phase(Phase),
     /// Octets of the text written, of how many.
@@ -54,6 +59,8 @@ pub enum Event {
     Secured(TlsFacts),
     /// Lines for the trace, each with its line feed.
     Trace(String),
+    /// What the user has to know although it stops nothing: a sentence.
+    Warning(String),
     /// The message of this number is over.
     Finished(usize, Report),
     /// All is over; what the disk did not take although every message has its
@@ -79,6 +86,22 @@ pub enum Question {
     ClearLogin,
     /// Whether the others shall get the message.
     RefusedRecipients(Vec<RecipientReport>),
+    /// Whether a certificate that was not accepted is trusted all the same.
+    Certificate {
+        /// What it says.
+        certificate: Box<CertificateFacts>,
+        /// Why it was not accepted.
+        failure: Failure,
+    },
+    /// The passphrase of our key.
+    Passphrase {
+        /// The key's file.
+        file: String,
+        /// Whether one was given that does not fit.
+        again: bool,
+    },
+    /// Whether it may go on without TLS, which the server spoke before.
+    WithoutTls,
 }
 
 /// An answer.
@@ -91,8 +114,23 @@ pub enum Answer {
     Say(Line),
     /// To [`Question::Credentials`]: the lines said made a login.
     LoggedIn,
+    /// To [`Question::Certificate`].
+    Trust(TrustAnswer),
+    /// To [`Question::Passphrase`]; `None`: nobody knows it.
+    Passphrase(Option<Secret>),
     /// To the other questions.
     Yes(bool),
+}
+
+/// Whether a certificate is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustAnswer {
+    /// From now on, for this server.
+    Always,
+    /// No.
+    No,
+    /// For this delivery.
+    Once,
 }
 
 /// How a delivery ended.

@@ -15,13 +15,16 @@ mod queue;
 mod request;
 mod session;
 mod trace;
+mod trust;
 
 use std::io;
 use std::sync::Arc;
 
 pub use self::limits::TimeLimits;
 use self::mailbox::Mailbox;
-pub use self::mailbox::{Answer, Event, Question, QuestionId, RecipientReport, Report, Verdict};
+pub use self::mailbox::{
+    Answer, Event, Question, QuestionId, RecipientReport, Report, TrustAnswer, Verdict,
+};
 pub use self::queue::{Job, QueuePlace, QueueRequest};
 pub use self::request::{Envelope, MailObject, Request, Text, TlsFiles};
 use crate::net::threads;

@@ -7,6 +7,7 @@
 //! that it reports.
 
 pub mod certificate;
+pub mod client;
 pub mod connect;
 pub mod known;
 pub mod resolve;

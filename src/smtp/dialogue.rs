@@ -60,6 +60,7 @@ use super::capabilities::Capabilities;
 use super::command::{Command, Line};
 use super::failure::{Failure, FailureKind, Phase};
 use super::reply::{Reply, ReplyClass};
+use super::sasl::Mechanism;
 
 /// How the connection is to be protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +150,8 @@ pub enum Output {
     Ask(Question),
     /// The reply to a line of [`Input::Say`].
     Heard(Reply),
+    /// Write this into the trace.
+    Note(&'static str),
     /// The connection is ready for its first message; what it can do is known.
     Ready,
     /// A message came to its end.
@@ -208,6 +211,12 @@ pub struct Dialogue {
     capabilities: Capabilities,
     /// SASL exchanges begun.
     exchanges: u32,
+    /// What a login can be bound to: the `tls-server-end-point` (RFC 5929 §4.1).
+    end_point: Option<Vec<u8>>,
+    /// The server announced channel binding and refused that type of it.
+    binding_refused: bool,
+    /// Who logs in or has logged in, and how.
+    login: Option<(String, Mechanism)>,
     /// Whether a transaction may be half open at the server.
     reset_needed: bool,
     ready: bool,
@@ -234,6 +243,9 @@ impl Dialogue {
             clear_login_allowed: plan.clear_login_allowed,
             capabilities: Capabilities::default(),
             exchanges: 0,
+            end_point: None,
+            binding_refused: false,
+            login: None,
             reset_needed: false,
             ready: false,
             last_message_in: false,
@@ -255,6 +267,17 @@ impl Dialogue {
     /// Whether the server accepted a login.
     pub fn is_logged_in(&self) -> bool {
         self.logged_in
+    }
+
+    /// The user and the mechanism of the login under way, or of the one accepted.
+    pub fn login(&self) -> Option<(&str, Mechanism)> {
+        let login = self.login.as_ref();
+        login.map(|(user, mechanism)| (user.as_str(), *mechanism))
+    }
+
+    /// TLS stands: logins can be bound to this hash of the server's certificate.
+    pub fn bind_channel(&mut self, end_point: Vec<u8>) {
+        self.end_point = Some(end_point);
     }
 
     /// What is being waited for.
