@@ -42,6 +42,7 @@
 (require 'smtpmail-outbox)
 (require 'smtpmail-report)
 (require 'smtpmail-session)
+(require 'smtpmail-trust)
 
 ;; For those who load this file and not the autoloads.
 (autoload 'smtpmail-outbox "smtpmail-outbox-list" nil t)
@@ -221,6 +222,7 @@ Everything else is what the variables say."
                                 'abort
                               smtpmail-on-refused-recipients)
        :trust-files ,(smtpmail--trust-files)
+       ,@(smtpmail-trust-request)
        :client-key ,(car client)
        :client-certificate ,(cdr client)
        ;; A queued message that is refused for now waits in the queue.
