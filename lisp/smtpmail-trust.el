@@ -96,6 +96,14 @@ HOST, PORT and SERVICE are those of the server."
          (smtpmail-trust--choose question host port))
         (t 'no)))
 
+(defun smtpmail-trust--filled (text)
+  "Return TEXT in lines."
+  (with-temp-buffer
+    (insert text)
+    (let ((fill-column 76))
+      (fill-region (point-min) (point-max)))
+    (buffer-string)))
+
 (defun smtpmail-trust--details (question host port)
   "Return what to show of the certificate in QUESTION of HOST at PORT."
   (let ((fact (lambda (key) (plist-get question key))))
@@ -103,8 +111,9 @@ HOST, PORT and SERVICE are those of the server."
      (format "The server %s, port %s, shows a certificate that is not accepted.\n\n"
              (smtpmail-visible-text host) port)
      ;; The rest of it is below, in lines.
-     (car (split-string (plist-get (funcall fact :failure) :text)
-                        "\\.  It is the "))
+     (smtpmail-trust--filled
+      (car (split-string (plist-get (funcall fact :failure) :text)
+                         "\\.  It is the ")))
      ".\n\n"
      (format "Of:         %s\n" (funcall fact :subject))
      (format "For:        %s\n" (if (funcall fact :names)
@@ -126,8 +135,6 @@ HOST, PORT and SERVICE are those of the server."
             (let ((inhibit-read-only t))
               (erase-buffer)
               (insert (smtpmail-trust--details question host port))
-              (let ((fill-column 76))
-                (fill-region (point-min) (point-max)))
               (goto-char (point-min)))
             (setq buffer-read-only t))
           (pop-to-buffer buffer)
@@ -182,12 +189,11 @@ be hiding it.  Send without encryption? "
          (attributes (and (stringp file)
                           (file-attributes (file-truename file)))))
     (when (and attributes
-               ;; A plain file: a FIFO would hold Emacs up.
-               (null (file-attribute-type attributes))
+               ;; A plain file, a FIFO would hold Emacs up, that neither the
+               ;; group nor others can write to.
+               (string-match-p "\\`-....-..-" (file-attribute-modes attributes))
                (< (file-attribute-size attributes) smtpmail-trust--nsm-limit)
-               (eql (file-attribute-user-id attributes) (user-uid))
-               (not (string-match-p "\\`.....w\\|\\`........w"
-                                    (file-attribute-modes attributes))))
+               (eql (file-attribute-user-id attributes) (user-uid)))
       (let ((entries (ignore-errors
                        (with-temp-buffer
                          (insert-file-contents file)

@@ -11,8 +11,8 @@ use super::lisp::Plist;
 use crate::delivery::{
     Envelope, Job, MailObject, QueuePlace, QueueRequest, Request, Text, TimeLimits, TlsFiles,
 };
-use crate::outbox::{EntryName, Facts, Outcome, StoredVariables, Value as Stored};
 use crate::net::tls::Version;
+use crate::outbox::{EntryName, Facts, Outcome, StoredVariables, Value as Stored};
 use crate::smtp::address::{AddressError, EhloName, Mailbox, ReversePath, host_to_ascii};
 use crate::smtp::dialogue::{LoginAnswer, Plan, RefusedRecipients, SaslContext, Security};
 use crate::smtp::failure::{Failure, FailureKind, Phase};

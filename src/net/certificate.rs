@@ -124,7 +124,8 @@ impl CertificateFacts {
     /// What is wrong for the server of that name, in words, and what to do about it.
     /// `reason` is the library's own word, for where nothing else explains it.
     pub fn refusal(&self, host: &str, reason: &str) -> (String, &'static str) {
-        let untrusted = "if you know that authority, have its certificate in a file of `gnutls-trustfiles'";
+        let untrusted =
+            "if you know that authority, have its certificate in a file of `gnutls-trustfiles'";
         let mut words: Vec<String> = Vec::new();
         let mut advice = "";
         for problem in &self.problems {
@@ -191,12 +192,7 @@ fn hexadecimal(octets: &[u8]) -> String {
     octets.join(":")
 }
 
-fn problems(
-    certificate: &Certificate<'_>,
-    names: &[String],
-    host: &str,
-    now: u64,
-) -> Vec<Problem> {
+fn problems(certificate: &Certificate<'_>, names: &[String], host: &str, now: u64) -> Vec<Problem> {
     let mut problems = Vec::new();
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     let validity = certificate.validity();

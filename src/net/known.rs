@@ -269,9 +269,9 @@ fn parse_line(line: &str) -> Option<Line> {
 /// 32 octets in hexadecimal, with colons.
 fn is_fingerprint(text: &str) -> bool {
     text.len() == 32 * 3 - 1
-        && text.split(':').all(|octet| {
-            octet.len() == 2 && octet.bytes().all(|digit| digit.is_ascii_hexdigit())
-        })
+        && text
+            .split(':')
+            .all(|octet| octet.len() == 2 && octet.bytes().all(|digit| digit.is_ascii_hexdigit()))
 }
 
 /// One word of visible ASCII: the rest, and the sign itself, as `%XX`.

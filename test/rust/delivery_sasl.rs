@@ -45,7 +45,9 @@ fn said(server: &Server) -> String {
         for line in std::fs::read_to_string(log).unwrap().lines() {
             let word = line.rsplit(' ').next().unwrap_or_default();
             let decoded = base64::engine::general_purpose::STANDARD.decode(word);
-            let text = decoded.ok().and_then(|octets| String::from_utf8(octets).ok());
+            let text = decoded
+                .ok()
+                .and_then(|octets| String::from_utf8(octets).ok());
             logs.push_str(&format!("{line}\n"));
             logs.push_str(&text.map_or(String::new(), |text| format!("  = {text}\n")));
         }
@@ -100,7 +102,10 @@ fn a_refused_type_of_binding_leads_to_plain_scram_with_flag_n_and_the_trace_says
     assert!(!said.contains("= y,,"), "{said}");
     let trace = ended.trace();
     assert!(trace.contains("on without it (gs2 flag n)"), "{trace}");
-    assert!(trace.contains("C: *\n"), "the exchange is cancelled: {trace}");
+    assert!(
+        trace.contains("C: *\n"),
+        "the exchange is cancelled: {trace}"
+    );
 }
 
 #[test]
@@ -223,7 +228,10 @@ fn a_weaker_mechanism_than_before_is_said_before_the_password_goes() {
         assert!(warned.unwrap() < went.unwrap());
     }
     let text = std::fs::read_to_string(&file).unwrap();
-    assert!(text.contains(" SCRAM-SHA-256 "), "the stronger one stays: {text}");
+    assert!(
+        text.contains(" SCRAM-SHA-256 "),
+        "the stronger one stays: {text}"
+    );
     drop(server);
     // A stronger one takes its place.
     let mut stronger = offering("SCRAM-SHA-256-PLUS");

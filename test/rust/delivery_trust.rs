@@ -56,34 +56,76 @@ fn warnings(ended: &Ended) -> Vec<&str> {
 #[test]
 fn each_bad_certificate_is_refused_with_what_people_need_and_nothing_is_sent() {
     let cases: [(CertKind, &str, &[&str]); 13] = [
-        (CertKind::Expired, "localhost", &["it has expired, on ", "renew"]),
-        (CertKind::Future, "localhost", &["not yet valid, but from ", "clock"]),
+        (
+            CertKind::Expired,
+            "localhost",
+            &["it has expired, on ", "renew"],
+        ),
+        (
+            CertKind::Future,
+            "localhost",
+            &["not yet valid, but from ", "clock"],
+        ),
         (
             CertKind::WrongHost,
             "localhost",
-            &["it is for wrong.example, not for localhost", "smtpmail-smtp-server"],
+            &[
+                "it is for wrong.example, not for localhost",
+                "smtpmail-smtp-server",
+            ],
         ),
-        (CertKind::CnOnly, "localhost", &["names no host as its alternative name"]),
-        (CertKind::AddressOnly, "localhost", &["it is for 127.0.0.1, not for localhost"]),
-        (CertKind::WrongHost, "127.0.0.1", &["it is for wrong.example, not for 127.0.0.1"]),
-        (CertKind::SelfSigned, "localhost", &["self-signed", "gnutls-trustfiles"]),
+        (
+            CertKind::CnOnly,
+            "localhost",
+            &["names no host as its alternative name"],
+        ),
+        (
+            CertKind::AddressOnly,
+            "localhost",
+            &["it is for 127.0.0.1, not for localhost"],
+        ),
+        (
+            CertKind::WrongHost,
+            "127.0.0.1",
+            &["it is for wrong.example, not for 127.0.0.1"],
+        ),
+        (
+            CertKind::SelfSigned,
+            "localhost",
+            &["self-signed", "gnutls-trustfiles"],
+        ),
         (
             CertKind::Untrusted,
             "localhost",
-            &["CN=smtpmail unknown CA, is not trusted here", "gnutls-trustfiles"],
+            &[
+                "CN=smtpmail unknown CA, is not trusted here",
+                "gnutls-trustfiles",
+            ],
         ),
         (
             CertKind::ChainMissing,
             "localhost",
             &["CN=smtpmail intermediate CA", "leaves out the certificates"],
         ),
-        (CertKind::ClientUsage, "localhost", &["not meant for servers"]),
+        (
+            CertKind::ClientUsage,
+            "localhost",
+            &["not meant for servers"],
+        ),
         (CertKind::Md5, "localhost", &["with MD5, can be forged"]),
         (CertKind::Sha1, "localhost", &["with SHA-1, can be forged"]),
-        (CertKind::WeakKey, "localhost", &["too weak (RSA of 1024 bits)"]),
+        (
+            CertKind::WeakKey,
+            "localhost",
+            &["too weak (RSA of 1024 bits)"],
+        ),
     ];
     for (kind, host, words) in cases {
-        for security in [Security::Opportunistic, Security::Required, Security::Implicit] {
+        for security in [
+            Security::Opportunistic,
+            Security::Required,
+            Security::Implicit,
+        ] {
             let mut options = with_certificate(kind);
             options.ssl = security == Security::Implicit;
             let server = start(options);
@@ -169,7 +211,10 @@ fn trusted_always_is_never_asked_again_like_a_bridge_on_this_machine() {
         assert_eq!(messages.len(), 2);
         assert!(messages.iter().all(|m| m.tls && m.auth_user.is_some()));
         let text = std::fs::read_to_string(&file).unwrap();
-        assert!(text.contains(&format!("pin localhost {} ", server.port())), "{text}");
+        assert!(
+            text.contains(&format!("pin localhost {} ", server.port())),
+            "{text}"
+        );
     }
 }
 
@@ -203,7 +248,10 @@ fn a_changed_certificate_of_a_pinned_server_is_refused_loudly_without_a_question
         // Forgotten, it is a server like others.
         assert!(smtpmail_core::net::known::forget(&file, "localhost", port).unwrap());
         let ended = trusting(ask(), TrustAnswer::No);
-        assert_eq!(ended.questions().len(), usize::from(next == CertKind::SelfSigned));
+        assert_eq!(
+            ended.questions().len(),
+            usize::from(next == CertKind::SelfSigned)
+        );
     }
 }
 
@@ -293,7 +341,9 @@ fn a_server_that_spoke_tls_and_does_not_any_more_is_asked_about() {
     allowed.assert_accepted();
     // That was for one delivery.
     assert_eq!(
-        deliver_answering(ask(), |_| Some(Answer::Yes(false))).questions().len(),
+        deliver_answering(ask(), |_| Some(Answer::Yes(false)))
+            .questions()
+            .len(),
         1
     );
     // Who wants no TLS at all is not asked.
@@ -392,15 +442,27 @@ fn locked_keys_in_every_form_are_unlocked_with_the_passphrase_and_log_in() {
     let ec_key = ec.ec_key().unwrap();
     let cases = [
         (
-            file("pkcs8", &key.private_key_to_pem_pkcs8_passphrase(aes, passphrase).unwrap()),
+            file(
+                "pkcs8",
+                &key.private_key_to_pem_pkcs8_passphrase(aes, passphrase)
+                    .unwrap(),
+            ),
             pem(&of_rsa),
         ),
         (
-            file("pkcs1", &rsa.private_key_to_pem_passphrase(aes, passphrase).unwrap()),
+            file(
+                "pkcs1",
+                &rsa.private_key_to_pem_passphrase(aes, passphrase).unwrap(),
+            ),
             pem(&of_rsa),
         ),
         (
-            file("sec1", &ec_key.private_key_to_pem_passphrase(aes, passphrase).unwrap()),
+            file(
+                "sec1",
+                &ec_key
+                    .private_key_to_pem_passphrase(aes, passphrase)
+                    .unwrap(),
+            ),
             pem(&of_ec),
         ),
         (pkcs12.clone(), pkcs12),

@@ -145,7 +145,8 @@ impl Courier<'_> {
                 TrustAnswer::No => return Err(failure),
                 TrustAnswer::Once | TrustAnswer::Always => {
                     let always = answer == TrustAnswer::Always;
-                    self.server.trust_certificate(fingerprint, always, self.mailbox);
+                    self.server
+                        .trust_certificate(fingerprint, always, self.mailbox);
                 }
             },
             (Answer::Passphrase(Some(passphrase)), Kind::Passphrase, _) => {

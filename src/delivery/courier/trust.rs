@@ -58,7 +58,9 @@ impl Courier<'_> {
     pub(super) fn locked_key(&self) -> Failure {
         let files = self.request.tls.client();
         let key = files.map_or(String::new(), |files| files.key.display().to_string());
-        let text = format!("{key}: the key of the client certificate has a passphrase, and nobody gave the right one");
+        let text = format!(
+            "{key}: the key of the client certificate has a passphrase, and nobody gave the right one"
+        );
         Failure::new(FailureKind::Tls, Phase::Handshake, text)
     }
 

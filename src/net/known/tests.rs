@@ -69,7 +69,10 @@ fn what_is_remembered_is_read_again_for_that_host_and_port_only() {
     assert!(facts(&path, "mx.example.org", 25).is_empty());
     assert!(facts(&path, "example.org", 587).is_empty());
     let text = fs::read_to_string(&path).unwrap();
-    assert!(text.starts_with("smtpmail-trust 1\ntls mx.example.org 587 20"), "{text}");
+    assert!(
+        text.starts_with("smtpmail-trust 1\ntls mx.example.org 587 20"),
+        "{text}"
+    );
     assert_eq!(text.lines().count(), 4, "one line each: {text}");
     assert!(text.is_ascii());
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -114,7 +117,10 @@ fn comments_stay_and_forgetting_takes_one_server_only() {
 #[test]
 fn what_is_not_understood_is_an_error_and_is_not_written_over() {
     let bad_pin = format!("smtpmail-trust 1\npin a 1 2026-01-01 {}", &PIN[1..]);
-    let long = format!("smtpmail-trust 1\nlogin a 1 2026-01-01 PLAIN {}", "x".repeat(1001));
+    let long = format!(
+        "smtpmail-trust 1\nlogin a 1 2026-01-01 PLAIN {}",
+        "x".repeat(1001)
+    );
     for (text, words) in [
         ("smtpmail-trust 2\ntls a 1 2026-01-01\n", "version 2"),
         ("smtpmail-trust x\n", "does not begin"),
@@ -123,8 +129,14 @@ fn what_is_not_understood_is_an_error_and_is_not_written_over() {
         ("smtpmail-trust 1\ntls a 0 2026-01-01\n", "line 2"),
         ("smtpmail-trust 1\ntls a 65536 2026-01-01\n", "line 2"),
         ("smtpmail-trust 1\n\nnonsense a 1\n", "line 3"),
-        ("smtpmail-trust 1\nlogin a 1 2026-01-01 PLAIN %f\n", "line 2"),
-        ("smtpmail-trust 1\nlogin a 1 2026-01-01 PLAIN %ff\n", "line 2"),
+        (
+            "smtpmail-trust 1\nlogin a 1 2026-01-01 PLAIN %f\n",
+            "line 2",
+        ),
+        (
+            "smtpmail-trust 1\nlogin a 1 2026-01-01 PLAIN %ff\n",
+            "line 2",
+        ),
         (&bad_pin, "line 2"),
         (&long, "line 2"),
     ] {

@@ -152,7 +152,10 @@ mod tests {
                 r#"{"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}"#,
                 "400, scope https://mail.google.com/",
             ),
-            (r#" { "status" : 401 , "error_description" : "a \"b\"" } "#, r#"401, a "b""#),
+            (
+                r#" { "status" : 401 , "error_description" : "a \"b\"" } "#,
+                r#"401, a "b""#,
+            ),
             (r#"{"status":"x\ty"}"#, "x y"),
             // As they came.
             (r#"{"schemes":"Bearer"}"#, r#"{"schemes":"Bearer"}"#),

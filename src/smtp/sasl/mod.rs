@@ -103,10 +103,7 @@ impl Mechanism {
 
     /// Whether it is bound to the TLS connection.
     pub const fn binds_channel(self) -> bool {
-        matches!(
-            self,
-            Mechanism::ScramSha1Plus | Mechanism::ScramSha256Plus
-        )
+        matches!(self, Mechanism::ScramSha1Plus | Mechanism::ScramSha256Plus)
     }
 
     /// How well it keeps a password from whoever plays the server: more is better.

@@ -152,7 +152,13 @@ impl Certificates {
         let ca_path = directory.join("ca.pem");
         write_atomically(&ca_path, &ca.certificate.to_pem()?)?;
         if ask != ClientCertificate::Unasked {
-            let client = issue("smtpmail test client", &[], (-1, 30), Some(&ca), &Flaws::default())?;
+            let client = issue(
+                "smtpmail test client",
+                &[],
+                (-1, 30),
+                Some(&ca),
+                &Flaws::default(),
+            )?;
             client.write(directory, "client")?;
         }
         let server = server_identity(kind, &ca)?;

@@ -40,7 +40,9 @@ enum State {
 
 impl std::fmt::Debug for Scram {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scram").field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("Scram")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 
@@ -148,7 +150,14 @@ impl Scram {
             return invalid;
         };
         let mut salted = vec![0; self.digest.size()];
-        pbkdf2_hmac(password.as_bytes(), salt, ITERATIONS, self.digest, &mut salted).ok()?;
+        pbkdf2_hmac(
+            password.as_bytes(),
+            salt,
+            ITERATIONS,
+            self.digest,
+            &mut salted,
+        )
+        .ok()?;
         let message = format!("{so_far},{without_proof}");
         let client_key = self.hmac(&salted, "Client Key")?;
         let stored_key = hash(self.digest, &client_key).ok()?;
@@ -165,7 +174,9 @@ impl Scram {
         let server_key = self.hmac(&salted, "Server Key")?;
         let ours = self.hmac(&server_key, &message)?;
         self.state = State::Proven(user.to_owned());
-        Some(Step::Challenge(format!("v={}", auth::encode(&ours)).into_bytes()))
+        Some(Step::Challenge(
+            format!("v={}", auth::encode(&ours)).into_bytes(),
+        ))
     }
 
     fn hmac(&self, key: &[u8], text: &str) -> Option<Vec<u8>> {
