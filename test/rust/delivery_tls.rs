@@ -223,6 +223,32 @@ fn a_changed_trust_file_makes_a_new_connector() {
     ask().assert_failed(FailureKind::Certificate, Phase::Handshake);
 }
 
+#[test]
+fn a_wildcard_stands_for_one_label() {
+    let mut options = with_certificate(CertKind::Wildcard);
+    options.ssl = true;
+    let server = start(options);
+    let settings = TlsSettings {
+        trust_files: vec![server.ca_path().to_owned()],
+        ..TlsSettings::default()
+    };
+    let deadline = std::time::Instant::now() + WATCHDOG;
+    for (host, good) in [
+        ("mx.example.org", true),
+        ("MX.Example.Org.", true),
+        ("example.org", false),
+        ("a.mx.example.org", false),
+        ("mx.example.net", false),
+        ("localhost", false),
+    ] {
+        let socket = std::net::TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut wire = Wire::new(socket, Arc::new(Signal::new().unwrap())).unwrap();
+        let shaken = wire.start_tls(&settings, host, deadline);
+        assert_eq!(shaken.is_ok(), good, "{host}: {shaken:?}");
+    }
+}
+
 /// A certificate for a client with this key, signed by the common authority.
 fn client_certificate(key: &PKey<Private>) -> PathBuf {
     let pem = std::fs::read(certificates().join("ca-identity.pem")).unwrap();

@@ -156,7 +156,8 @@ fn what_is_not_understood_is_an_error_and_is_not_written_over() {
 
 #[test]
 fn hostile_files_are_refused_at_once_and_left_alone() {
-    let make: [(&str, &dyn Fn(&Path)); 7] = [
+    type Make<'a> = &'a dyn Fn(&Path);
+    let make: [(&str, Make<'_>); 7] = [
         ("plain file", &|path| {
             let made = std::process::Command::new("mkfifo").arg(path).status();
             assert!(made.unwrap().success());
