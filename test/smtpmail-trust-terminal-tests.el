@@ -37,7 +37,8 @@
 (ert-deftest smtpmail-trust-terminal-tests-a-certificate-is-trusted-once-always-or-not ()
   (smtpmail-test-with-server (server "--cert" "selfsigned")
     (smtpmail-terminal-with (terminal server)
-      (let ((screen (smtpmail-trust-terminal-tests-ask terminal)))
+      (smtpmail-trust-terminal-tests-ask terminal)
+      (let ((screen (smtpmail-terminal-shows terminal "Nothing was sent")))
         (dolist (word '("self-signed" "Signed by: +CN=localhost" "Valid: "
                         "For: +localhost, 127.0.0.1" "SHA-256: "
                         "Nothing was sent"))
