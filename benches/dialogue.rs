@@ -27,6 +27,7 @@ fn plan() -> Plan {
         },
         verb: false,
         refused_recipients: RefusedRecipients::Abort,
+        without: Vec::new(),
     }
 }
 
@@ -78,7 +79,7 @@ fn deliver(messages: u64, recipients: &[Mailbox]) -> usize {
                     dialogue.handle(Input::Reply(answer));
                 }
             }
-            Output::SendText(_) => {
+            Output::SendText(..) => {
                 dialogue.handle(Input::TextSent);
                 dialogue.handle(Input::Reply(ok.clone()));
             }

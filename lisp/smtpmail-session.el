@@ -33,6 +33,7 @@
 (require 'smtpmail-redefined)
 (require 'smtpmail-report)
 (require 'smtpmail-stock)
+(require 'smtpmail-trust)
 
 (declare-function smtpmail-module--open "ext:exports.rs" (request pipe))
 (declare-function smtpmail-module--outbox "ext:exports.rs" (request pipe))
@@ -197,7 +198,9 @@
      (setf (smtpmail-session-heard session) (cons t plist)))
     (`(question . ,plist)
      (smtpmail-session--answer session plist))
-    (`(,(and verdict (or 'queued 'listed 'changed)) . ,plist)
+    (`(warning . ,plist)
+     (display-warning 'smtpmail (plist-get plist :text)))
+    (`(,(and verdict (or 'queued 'listed 'changed 'servers)) . ,plist)
      (setf (smtpmail-session-report session)
            (plist-put plist :verdict verdict)))
     (`(finished . ,plist)
@@ -234,7 +237,11 @@
         delivery id (smtpmail-session--clear-login-p session)))
       ('refused-recipients
        (smtpmail-module--answer
-        delivery id (smtpmail-session--send-rest-p question))))))
+        delivery id (smtpmail-session--send-rest-p question)))
+      (_ (smtpmail-trust-answer delivery question
+                                (smtpmail-session-host session)
+                                (smtpmail-session-port session)
+                                (smtpmail-session-service session))))))
 
 (defun smtpmail-session--clear-login-p (session)
   "Ask whether the password of SESSION may travel in clear."
@@ -255,8 +262,9 @@ password would travel in clear.  Send it? "
               (and login
                    (progn
                      (smtpmail-auth-refused login host service)
-                     (smtpmail-auth-ask-again login host service
-                                              (plist-get refused :text))))
+                     (or (smtpmail-auth-renewed login host service)
+                         (smtpmail-auth-ask-again login host service
+                                                  (plist-get refused :text)))))
             (smtpmail-auth-lookup
              host service
              (or (smtpmail-session-ask session)

@@ -46,6 +46,7 @@
 (require 'smtpmail-session)
 (require 'smtpmail-speak)
 (require 'smtpmail-stock)
+(require 'smtpmail-trust)
 
 ;; For those who load this file and not the autoloads.
 (autoload 'smtpmail-import-msmtprc "smtpmail-import" nil t)
@@ -238,6 +239,7 @@ Everything else is what the variables say."
                                 'abort
                               smtpmail-on-refused-recipients)
        :trust-files ,(smtpmail--trust-files)
+       ,@(smtpmail-trust-request)
        :client-key ,(car client)
        :client-certificate ,(cdr client)
        ;; A queued message that is refused for now waits in the queue.

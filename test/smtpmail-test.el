@@ -150,6 +150,8 @@ arguments of the program, strings or lists of them."
               (smtpmail-smtp-service (smtpmail-test-server-port ,(car spec)))
               (gnutls-trustfiles (list (smtpmail-test-server-ca ,(car spec))))
               (auth-sources nil)
+              ;; Ports are used again by other servers.
+              (smtpmail-trust-file nil)
               (smtpmail-retries 1)
               (smtpmail-timeout smtpmail-test-patience)
               (smtpmail-connect-timeout smtpmail-test-patience)

@@ -7,6 +7,7 @@
 
 mod feeding;
 mod questions;
+mod trust;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -22,9 +23,12 @@ use super::mailbox::{Answer, Event, Mailbox, Question, Report, Verdict};
 use super::request::{Content, Request, Text};
 use super::servers;
 use super::session::{Happening, Session};
+use super::trust::ServerTrust;
+use crate::net::certificate::CertificateFacts;
 use crate::net::signal::Signal;
 use crate::smtp::dialogue::{self, Input, MessageId, Outcome, Plan};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
+use crate::smtp::secret::Secret;
 
 /// Longest pause between two tries, in seconds: somebody may be waiting.
 const MAX_PAUSE: u64 = 30;
@@ -92,6 +96,12 @@ struct Courier<'a> {
     /// demanded.
     declined: bool,
     logged_in: bool,
+    /// What is known of the server.
+    server: ServerTrust,
+    /// The certificate for which the last connection was given up.
+    refused_certificate: Option<Box<CertificateFacts>>,
+    /// Of our key, from the answer to its use.
+    passphrase: Option<Secret>,
 }
 
 /// How a connection ended for the courier.
@@ -133,6 +143,9 @@ impl<'a> Courier<'a> {
             demanded: false,
             declined: false,
             logged_in: false,
+            server: ServerTrust::new(request),
+            refused_certificate: None,
+            passphrase: None,
         }
     }
 
@@ -169,6 +182,7 @@ impl<'a> Courier<'a> {
                 self.tries += 1;
                 (self.given, self.finished, self.answered) = (0, false, false);
                 let end = self.connection();
+                let end = self.reconsider(end);
                 // In order, before those that were not given to it.
                 while let Some(place) = self.aboard.pop_back() {
                     self.line.push_front(place);
@@ -281,7 +295,12 @@ impl<'a> Courier<'a> {
 
     /// One connection from its beginning to its end.
     fn connection(&mut self) -> End {
+        let trust = match self.prepare_trust() {
+            Ok(trust) => trust,
+            Err(end) => return end,
+        };
         let mut plan = self.plan.clone();
+        plan.security = self.server.security(plan.security);
         // A nonce serves one connection (RFC 5802 §5.1); a dialogue makes its own of it
         // for further exchanges by a number without this mark.
         if self.connections > 0 {
@@ -291,7 +310,7 @@ impl<'a> Courier<'a> {
         let switched_off = servers::switched_off(&self.request.host, self.request.port);
         plan.without
             .extend(switched_off.iter().map(|off| off.speed_up));
-        let mut session = match Session::open(self.request, plan, self.mailbox) {
+        let mut session = match Session::open(self.request, plan, trust, self.mailbox) {
             Ok(session) => session,
             Err(failure) => return End::GiveUp(failure),
         };
@@ -307,6 +326,7 @@ impl<'a> Courier<'a> {
             match session.next() {
                 Happening::Ready => {
                     ready = true;
+                    self.server.note_tls(session.is_protected());
                     self.note_login(&session);
                     let others = &session.dialogue().capabilities().others;
                     if !others.is_empty() {
@@ -361,6 +381,7 @@ impl<'a> Courier<'a> {
                     }
                 }
                 Happening::Ended(failure) => {
+                    self.refused_certificate = session.take_refused_certificate();
                     // Nobody's thinking or waiting shall hold a dead socket.
                     drop(session);
                     if line_due {
@@ -397,6 +418,9 @@ impl<'a> Courier<'a> {
     fn note_login(&mut self, session: &Session<'_>) {
         if session.dialogue().is_logged_in() && !std::mem::replace(&mut self.logged_in, true) {
             self.mailbox.post(Event::LoggedIn);
+            if let Some((user, mechanism)) = session.dialogue().login() {
+                self.server.note_login(user, mechanism);
+            }
         }
     }
 

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::Bell;
+use crate::net::certificate::CertificateFacts;
+use crate::net::known::Entry;
 use crate::net::signal::Signal;
 use crate::net::tls::TlsFacts;
 use crate::outbox::Listing;
@@ -14,6 +16,7 @@ use crate::smtp::command::Line;
 use crate::smtp::dialogue::LoginAnswer;
 use crate::smtp::failure::{Failure, Phase};
 use crate::smtp::reply::Reply;
+use crate::smtp::secret::Secret;
 
 /// Shortest time between two rings for what nobody waits for: waking Emacs up
 /// costs more than most messages do.
@@ -37,6 +40,8 @@ pub enum Event {
     Heard(Option<Reply>),
     /// What is in the outbox.
     Listed(Listing),
+    /// What is known of servers.
+    Servers(Vec<Entry>),
     /// What is being waited for now.
     Phase(Phase),
     /// Octets of the text written, of how many.
@@ -58,6 +63,8 @@ pub enum Event {
     Secured(TlsFacts),
     /// Lines for the trace, each with its line feed, all since the last look.
     Trace(String),
+    /// What the user has to know although it stops nothing: a sentence.
+    Warning(String),
     /// The message of this number is over.
     Finished(usize, Report),
     /// All is over; what the disk did not take although every message has its
@@ -75,7 +82,7 @@ impl Event {
             Self::Changed(_) | Self::Listed(_) | Self::Queued { .. } => false,
             Self::Connected(_) | Self::LoggedIn | Self::Secured(_) => false,
             Self::Finished(..) | Self::Phase(_) | Self::Trace(_) => false,
-            Self::UnknownExtensions(_) => false,
+            Self::Servers(_) | Self::UnknownExtensions(_) | Self::Warning(_) => false,
         }
     }
 }
@@ -98,6 +105,22 @@ pub enum Question {
     ClearLogin,
     /// Whether the others shall get the message.
     RefusedRecipients(Vec<RecipientReport>),
+    /// Whether a certificate that was not accepted is trusted all the same.
+    Certificate {
+        /// What it says.
+        certificate: Box<CertificateFacts>,
+        /// Why it was not accepted.
+        failure: Failure,
+    },
+    /// The passphrase of our key.
+    Passphrase {
+        /// The key's file.
+        file: String,
+        /// Whether one was given that does not fit.
+        again: bool,
+    },
+    /// Whether it may go on without TLS, which the server spoke before.
+    WithoutTls,
 }
 
 /// An answer.
@@ -110,8 +133,23 @@ pub enum Answer {
     Say(Line),
     /// To [`Question::Credentials`]: the lines said made a login.
     LoggedIn,
+    /// To [`Question::Certificate`].
+    Trust(TrustAnswer),
+    /// To [`Question::Passphrase`]; `None`: nobody knows it.
+    Passphrase(Option<Secret>),
     /// To the other questions.
     Yes(bool),
+}
+
+/// Whether a certificate is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustAnswer {
+    /// From now on, for this server.
+    Always,
+    /// No.
+    No,
+    /// For this delivery.
+    Once,
 }
 
 /// How a delivery ended.

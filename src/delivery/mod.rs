@@ -17,13 +17,16 @@ mod request;
 mod servers;
 mod session;
 mod trace;
+mod trust;
 
 use std::io;
 use std::sync::Arc;
 
 pub use self::limits::TimeLimits;
 use self::mailbox::Mailbox;
-pub use self::mailbox::{Answer, Event, Question, QuestionId, RecipientReport, Report, Verdict};
+pub use self::mailbox::{
+    Answer, Event, Question, QuestionId, RecipientReport, Report, TrustAnswer, Verdict,
+};
 pub use self::queue::{Job, QueuePlace, QueueRequest};
 pub use self::request::{Envelope, MailObject, Request, Text, TlsFiles};
 use crate::net::{threads, tls};
@@ -31,7 +34,7 @@ use crate::smtp::failure::Failure;
 
 /// Begin to read what a TLS session needs; deliveries to come find it done.
 pub fn prepare_tls(files: &TlsFiles) {
-    tls::prepare(files.into());
+    tls::prepare(files.settings(tls::Trust::Authorities));
 }
 
 /// Messages under way. Dropping it stops the courier without waiting for it.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::mailbox::{Event, Mailbox};
 use super::request::Text;
 use super::{Bell, Delivery};
+use crate::net::known::{self, KnownServers};
 use crate::net::threads;
 use crate::outbox::{
     EntryName, Facts, Listing, NewEntry, Outbox, OutboxError, Outcome, State, StoredVariables,
@@ -49,7 +50,7 @@ pub struct QueueRequest {
     pub text: Text,
 }
 
-/// What is asked of the outbox.
+/// What is asked of the outbox, or of the file of known servers.
 #[derive(Debug)]
 pub enum Job {
     /// Put a message in; ends with [`Event::Queued`].
@@ -68,6 +69,11 @@ pub enum Job {
     },
     /// List everything; ends with [`Event::Listed`].
     List(QueuePlace),
+    /// Forget what the file of known servers has of this host and port; ends with
+    /// [`Event::Changed`].
+    ForgetServer(PathBuf, String, u16),
+    /// Tell what is known of servers; ends with [`Event::Servers`].
+    ListServers(PathBuf),
 }
 
 impl Delivery {
@@ -106,6 +112,12 @@ fn perform(job: Job, mailbox: &Mailbox) -> Result<Event, Failure> {
             let listing: Listing = open(&place)?.entries().map_err(disk_failure)?;
             Ok(Event::Listed(listing))
         }
+        Job::ForgetServer(file, host, port) => known::forget(&file, &host, port)
+            .map(Event::Changed)
+            .map_err(known_failure),
+        Job::ListServers(file) => KnownServers::load(&file)
+            .map(|known| Event::Servers(known.entries().cloned().collect()))
+            .map_err(known_failure),
     }
 }
 
@@ -145,6 +157,10 @@ fn add(mut request: QueueRequest, mailbox: &Mailbox) -> Result<Event, Failure> {
         waiting: outbox.indexed().unwrap_or(0),
         warning: added.index_error.map(|error| error.to_string()),
     })
+}
+
+fn known_failure(text: String) -> Failure {
+    Failure::new(FailureKind::Disk, Phase::Idle, text)
 }
 
 pub(super) fn disk_failure(error: OutboxError) -> Failure {

@@ -8,7 +8,8 @@ use super::TimeLimits;
 use super::body::Body;
 use super::entries::Entry;
 use super::queue::QueuePlace;
-use crate::net::tls::{ClientFiles, TlsSettings};
+use crate::net::client::ClientFiles;
+use crate::net::tls::{TlsSettings, Trust, Version};
 use crate::outbox::EntryName;
 use crate::smtp::address::{Mailbox, ReversePath};
 use crate::smtp::content::Facts;
@@ -112,21 +113,42 @@ pub(super) struct Content {
     pub entry: Option<Entry>,
 }
 
-/// The files that TLS needs.
+/// What TLS needs to know, and where what is known of servers is kept.
 #[derive(Clone, Debug, Default)]
 pub struct TlsFiles {
     /// PEM files of authorities trusted beside the system's.
     pub trust: Vec<PathBuf>,
-    /// PEM files: our private key, our certificate chain.
+    /// Files of our private key and of our certificate chain.
     pub client: Option<(PathBuf, PathBuf)>,
+    /// The file of known servers, as in [`known`](crate::net::known); nothing is
+    /// remembered without.
+    pub known: Option<PathBuf>,
+    /// Whether a certificate that is not pinned is asked about although nothing
+    /// speaks against it.
+    pub ask_new: bool,
+    /// The oldest version spoken.
+    pub oldest: Version,
 }
 
-impl From<&TlsFiles> for TlsSettings {
-    fn from(files: &TlsFiles) -> Self {
-        let client = files.client.clone();
-        Self {
-            trust_files: files.trust.clone(),
-            client: client.map(|(key, certificate)| ClientFiles { key, certificate }),
+impl TlsFiles {
+    /// Where our own certificate is.
+    pub(super) fn client(&self) -> Option<ClientFiles> {
+        let client = self.client.clone();
+        client.map(|(key, certificate)| ClientFiles { key, certificate })
+    }
+
+    /// For a connection on which the server is accepted by `trust`.
+    pub(super) fn settings(&self, trust: Trust) -> TlsSettings {
+        let client = match trust {
+            // Nobody has to know us while we look.
+            Trust::Look => None,
+            _ => self.client(),
+        };
+        TlsSettings {
+            trust_files: self.trust.clone(),
+            client,
+            trust,
+            oldest: self.oldest,
         }
     }
 }

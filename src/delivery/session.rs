@@ -11,12 +11,15 @@ use super::body::BLOCK;
 use super::mailbox::{Event, Mailbox};
 use super::request::{Content, Request};
 use super::trace::Trace;
+use super::trust::SessionTrust;
+use crate::net::certificate::CertificateFacts;
 use crate::net::connect::connect;
 use crate::net::resolve::resolve;
 use crate::net::signal::{Signal, Waited};
-use crate::net::tls::{self, TlsFacts, TlsSettings};
+use crate::net::tls::{self, TlsFacts};
 use crate::net::wire::Wire;
 use crate::net::words::words;
+use crate::smtp::command::Command;
 use crate::smtp::content::{Encoder, Framing};
 use crate::smtp::dialogue::{
     Dialogue, Input, Message, MessageId, Outcome, Output, Plan, Question, Security, SpeedUp,
@@ -113,14 +116,23 @@ pub(super) struct Session<'a> {
     phase: Option<Phase>,
     happened: VecDeque<Happening>,
     tls: Option<TlsFacts>,
+    trust: SessionTrust,
+    /// The certificate for which the connection was given up.
+    refused_certificate: Option<Box<CertificateFacts>>,
 }
 
 impl<'a> Session<'a> {
-    /// Connect, and shake hands where TLS comes first.
+    /// Connect, and shake hands where TLS comes first: how that failed, if it did, is
+    /// told as the end of the connection.
     ///
     /// # Errors
-    /// `Resolve`, `Connect`, `Timeout`, `Cancelled`, `Tls` or `Certificate`.
-    pub fn open(request: &'a Request, plan: Plan, mailbox: &'a Mailbox) -> Result<Self, Failure> {
+    /// `Resolve`, `Connect`, `Timeout` or `Cancelled`.
+    pub fn open(
+        request: &'a Request,
+        plan: Plan,
+        trust: SessionTrust,
+        mailbox: &'a Mailbox,
+    ) -> Result<Self, Failure> {
         let mut trace = Trace::new();
         let signal: &Arc<Signal> = &mailbox.signal;
         let deadline = Instant::now() + request.limits.limit(Phase::Connect);
@@ -157,9 +169,11 @@ impl<'a> Session<'a> {
             phase: None,
             happened: VecDeque::new(),
             tls: None,
+            trust,
+            refused_certificate: None,
         };
-        if implicit {
-            session.start_tls()?;
+        if implicit && let Err(failure) = session.start_tls() {
+            session.feed(Input::Closed(failure));
         }
         Ok(session)
     }
@@ -167,6 +181,11 @@ impl<'a> Session<'a> {
     /// Whether the connection is under TLS.
     pub fn is_protected(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// The certificate for which the connection was given up, if it was.
+    pub fn take_refused_certificate(&mut self) -> Option<Box<CertificateFacts>> {
+        self.refused_certificate.take()
     }
 
     pub fn dialogue(&self) -> &Dialogue {
@@ -267,6 +286,7 @@ impl<'a> Session<'a> {
         while let Some(output) = self.dialogue.next_output() {
             match output {
                 Output::Send(commands) => {
+                    self.warn_of_weaker_login(&commands);
                     for command in &commands {
                         self.trace.sent(command);
                         self.secrets.extend(command.secret());
@@ -303,6 +323,7 @@ impl<'a> Session<'a> {
                     });
                 }
                 Output::Ask(question) => self.happened.push_back(Happening::Asked(question)),
+                Output::Note(text) => self.trace.note(self.mailbox, text),
                 Output::Heard(reply) => self.happened.push_back(Happening::Heard(reply)),
                 Output::LoggingIn => self.happened.push_back(Happening::LoggingIn),
                 Output::Ready => self.happened.push_back(Happening::Ready),
@@ -349,6 +370,20 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Say, before it goes out, that a login is weaker than what the account used.
+    fn warn_of_weaker_login(&mut self, commands: &[Command]) {
+        let begins = |command: &Command| matches!(command, Command::Auth(..));
+        if !commands.iter().any(begins) {
+            return;
+        }
+        if let Some((user, mechanism)) = self.dialogue.login()
+            && let Some(text) = self.trust.weaker(&self.request.host, user, mechanism)
+        {
+            self.trace.note(self.mailbox, &text);
+            self.mailbox.post(Event::Warning(text));
+        }
+    }
+
     fn start_tls(&mut self) -> Result<(), Failure> {
         self.mailbox.post(Event::Phase(Phase::Handshake));
         // Whatever stands behind the 220 was not said under TLS and may have been
@@ -359,27 +394,25 @@ impl<'a> Session<'a> {
             return Err(Failure::new(FailureKind::Tls, Phase::Handshake, text));
         }
         let deadline = Instant::now() + self.request.limits.limit(Phase::Handshake);
-        let settings = TlsSettings::from(&self.request.tls);
-        let facts = self
+        let settings = self.request.tls.settings(self.trust.server.clone());
+        let started = self
             .wire
             .start_tls(&settings, &self.request.host, deadline)
-            .inspect_err(|failure| self.trace.note(self.mailbox, &failure.text))?;
+            .and_then(|facts| self.trust.admit(&self.request.host, facts));
+        let facts = started.map_err(|refused| {
+            self.trace.note(self.mailbox, &refused.failure.text);
+            self.refused_certificate = refused.certificate;
+            refused.failure
+        })?;
         self.trace.note(
             self.mailbox,
             &format!("{}, {}", facts.version, facts.cipher),
         );
         if let Some(certificate) = &facts.certificate {
-            self.trace.note(
-                self.mailbox,
-                &format!(
-                    "certificate of {} for {}, signed by {}, until {}, SHA-256 {}",
-                    certificate.subject,
-                    certificate.names.join(", "),
-                    certificate.issuer,
-                    certificate.not_after,
-                    certificate.fingerprint
-                ),
-            );
+            self.trace.note(self.mailbox, &certificate.describe());
+        }
+        if let Some(end_point) = &facts.end_point {
+            self.dialogue.bind_channel(end_point.clone());
         }
         self.mailbox.post(Event::Secured(facts.clone()));
         self.tls = Some(facts);

@@ -11,6 +11,7 @@ use super::lisp::Plist;
 use crate::delivery::{
     Envelope, Job, MailObject, QueuePlace, QueueRequest, Request, Text, TimeLimits, TlsFiles,
 };
+use crate::net::tls::Version;
 use crate::outbox::{EntryName, Facts, Outcome, State, StoredVariables, Value as Stored};
 use crate::smtp::address::{AddressError, EhloName, Mailbox, ReversePath, host_to_ascii};
 use crate::smtp::dialogue::{LoginAnswer, Plan, RefusedRecipients, SaslContext, Security};
@@ -113,6 +114,14 @@ fn tls_files(plist: Plist<'_>) -> Result<TlsFiles> {
         client: key
             .zip(certificate)
             .map(|(key, certificate)| (key.into(), certificate.into())),
+        known: plist
+            .optional::<String>(":known-servers")?
+            .map(PathBuf::from),
+        ask_new: plist.flag(":ask-new-certificate")?,
+        oldest: match plist.flag(":tls-1.3")? {
+            true => Version::Tls13,
+            false => Version::Tls12,
+        },
     })
 }
 
@@ -162,6 +171,16 @@ fn not_before(plist: Plist<'_>) -> Result<Option<SystemTime>> {
 /// # Errors
 /// Our own Lisp gave something of the wrong type.
 pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
+    if let Some(file) = plist.optional::<String>(":known-servers")? {
+        let file = PathBuf::from(file);
+        return Ok(match plist.symbol(":job")?.as_str() {
+            "servers" => Job::ListServers(file),
+            "forget-server" => {
+                Job::ForgetServer(file, plist.required(":host")?, plist.required(":port")?)
+            }
+            other => return Err(Error::msg(format!("unknown job {other}"))),
+        });
+    }
     let place = place(plist)?;
     let name = || entry_name(&plist.required::<String>(":entry")?);
     let reply = || plist.required::<String>(":reply");

@@ -71,6 +71,7 @@ use super::command::{Command, Line};
 use super::content::Framing;
 use super::failure::{Failure, FailureKind, Phase};
 use super::reply::{Reply, ReplyClass};
+use super::sasl::Mechanism;
 
 /// How the connection is to be protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +168,8 @@ pub enum Output {
     Heard(Reply),
     /// A login is on its way; the envelope of a message given now rides behind it.
     LoggingIn,
+    /// Write this into the trace.
+    Note(&'static str),
     /// The connection is ready for its first message; what it can do is known.
     Ready,
     /// The server gets this wrong, as the failure tells: it is to be spared it on
@@ -231,6 +234,12 @@ pub struct Dialogue {
     exchanges: u32,
     /// Whether the AUTH under way may have a transaction riding behind it.
     login_carries: bool,
+    /// What a login can be bound to: the `tls-server-end-point` (RFC 5929 §4.1).
+    end_point: Option<Vec<u8>>,
+    /// The server announced channel binding and refused that type of it.
+    binding_refused: bool,
+    /// Who logs in or has logged in, and how.
+    login: Option<(String, Mechanism)>,
     /// Whether a transaction may be half open at the server.
     reset_needed: bool,
     ready: bool,
@@ -265,6 +274,9 @@ impl Dialogue {
             capabilities: Capabilities::default(),
             exchanges: 0,
             login_carries: false,
+            end_point: None,
+            binding_refused: false,
+            login: None,
             reset_needed: false,
             ready: false,
             last_message_in: false,
@@ -290,6 +302,17 @@ impl Dialogue {
     /// Whether the server accepted a login.
     pub fn is_logged_in(&self) -> bool {
         self.logged_in
+    }
+
+    /// The user and the mechanism of the login under way, or of the one accepted.
+    pub fn login(&self) -> Option<(&str, Mechanism)> {
+        let login = self.login.as_ref();
+        login.map(|(user, mechanism)| (user.as_str(), *mechanism))
+    }
+
+    /// TLS stands: logins can be bound to this hash of the server's certificate.
+    pub fn bind_channel(&mut self, end_point: Vec<u8>) {
+        self.end_point = Some(end_point);
     }
 
     /// What is being waited for.

@@ -208,6 +208,7 @@ impl Observer {
 
     fn observe(&mut self, output: Output) {
         match output {
+            Output::Note(_) => {}
             Output::Send(commands) => commands.iter().for_each(|command| self.sent(command)),
             Output::StartTls => self.tls_wanted = true,
             Output::SendText(id, framing) => {

@@ -223,7 +223,7 @@ impl Dialogue {
         }
         let binding = Binding {
             nonce: &nonce,
-            channel_binding: ChannelBinding::Unsupported,
+            channel_binding: self.channel_binding(mechanism),
             host: &self.plan.sasl.host,
             port: self.plan.sasl.port,
         };
@@ -239,6 +239,7 @@ impl Dialogue {
                     false => None,
                 };
                 let carries = mechanism == Mechanism::Plain && initial.is_some();
+                self.login = Some((answer.credentials.user.clone(), mechanism));
                 self.send(Command::Auth(mechanism.keyword(), initial));
                 self.state = State::ExpectAuthReply(Box::new(Login {
                     answer,
@@ -283,6 +284,21 @@ impl Dialogue {
         }
     }
 
+    /// What SCRAM says of channel binding (RFC 5802 §6).
+    fn channel_binding(&self, mechanism: Mechanism) -> ChannelBinding<'_> {
+        let announced = |keyword: &String| {
+            Mechanism::from_keyword(keyword).is_some_and(Mechanism::binds_channel)
+        };
+        match &self.end_point {
+            Some(end_point) if mechanism.binds_channel() => {
+                ChannelBinding::TlsServerEndPoint(end_point)
+            }
+            // "y" would have the server believe that its announcement was taken away.
+            Some(_) if !self.capabilities.auth.iter().any(announced) => ChannelBinding::NotOffered,
+            _ => ChannelBinding::Unsupported,
+        }
+    }
+
     pub(super) fn on_auth_reply(&mut self, mut login: Login, reply: Reply) {
         let rider = self.login_carries && !self.transactions.is_empty();
         if rider && reply.code() != 235 {
@@ -317,6 +333,22 @@ impl Dialogue {
     }
 
     fn login_refused(&mut self, mut login: Login, reply: Reply) {
+        // RFC 5802 §7: what was wrong is the type of binding, not the password.
+        if login.mechanism.binds_channel()
+            && !self.binding_refused
+            && let Some(SaslError::Refused(text)) = &login.cancelled
+            && matches!(
+                text.as_str(),
+                "channel-binding-not-supported" | "unsupported-channel-binding-type"
+            )
+        {
+            self.binding_refused = true;
+            self.outputs.push_back(Output::Note(
+                "the server announces channel binding and refuses tls-server-end-point: on without it (gs2 flag n)",
+            ));
+            let rest = login.rest.into_iter().filter(|m| !m.binds_channel());
+            return self.try_mechanism(login.answer, rest.collect(), login.password_refusal);
+        }
         match login.cancelled {
             // The mechanism's own way to say that the password is wrong.
             Some(SaslError::Refused(text)) => {

@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use smtpmail_core::delivery::{
     Answer, Delivery, Envelope, Event, MailObject, Question, QuestionId, Report, Request, Text,
-    TimeLimits, TlsFiles, Verdict,
+    TimeLimits, TlsFiles, TrustAnswer, Verdict,
 };
 use smtpmail_core::smtp::address::{EhloName, Mailbox, ReversePath};
 use smtpmail_core::smtp::dialogue::{LoginAnswer, Plan, RefusedRecipients, SaslContext, Security};
@@ -189,7 +189,7 @@ pub fn request_to(port: u16, authority: PathBuf) -> Request {
         },
         tls: TlsFiles {
             trust: vec![authority],
-            client: None,
+            ..TlsFiles::default()
         },
         messages: vec![MailObject {
             number: 0,
@@ -442,6 +442,14 @@ impl Ended {
 /// Deliver without expecting a question.
 pub fn deliver(request: Request) -> Ended {
     deliver_answering(request, |question| panic!("unexpected: {question:?}"))
+}
+
+/// Deliver, trusting no certificate beyond what the authorities vouch for.
+pub fn deliver_untrusting(request: Request) -> Ended {
+    deliver_answering(request, |question| match question {
+        Question::Certificate { .. } => Some(Answer::Trust(TrustAnswer::No)),
+        other => panic!("unexpected: {other:?}"),
+    })
 }
 
 /// Deliver, answering questions.

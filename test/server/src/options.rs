@@ -24,7 +24,9 @@ Runs until standard input ends.
   --port N               listen there, not where the system says
   --ssl                  the port speaks TLS from the start
   --also-ssl             a second port does
-  --cert KIND            good, expired, future, wronghost, cnonly, selfsigned, untrusted
+  --cert KIND            good, expired, future, wronghost, cnonly, selfsigned, untrusted,
+                         addressonly, chain, chainmissing, clientusage, md5, sha1,
+                         weakkey, wildcard
   --client-ca            require a client certificate of our CA (client.pem, client.key)
   --client-ca-ask        ask for one, go on without
   --hostname NAME        in the greeting and the reply to EHLO
@@ -35,6 +37,7 @@ Runs until standard input ends.
   --user NAME --password SECRET
                          who may log in; repeatable
   --require-auth         530 to MAIL without login
+  --refuse-binding       refuse SCRAM's channel binding, announced or not
   --require-tls          530 to all that matters without TLS
   --max-size N           552 beyond N bytes, at MAIL and at the end
   --size-at-dot          552 at the end only
@@ -101,6 +104,8 @@ pub struct Options {
     pub users: Vec<(String, String)>,
     /// Whether MAIL needs a login.
     pub require_auth: bool,
+    /// Whether channel binding is refused, though it may be announced.
+    pub refuse_binding: bool,
     /// Whether mail needs TLS.
     pub require_tls: bool,
     /// The largest message, in bytes.
@@ -136,6 +141,7 @@ impl Options {
             caps_tls: None,
             users: Vec::new(),
             require_auth: false,
+            refuse_binding: false,
             require_tls: false,
             max_size: None,
             size_at_dot: false,
@@ -281,6 +287,7 @@ impl CommandLine {
                     options.users.push((name, value()?));
                 }
                 "--require-auth" => options.require_auth = true,
+                "--refuse-binding" => options.refuse_binding = true,
                 "--require-tls" => options.require_tls = true,
                 "--max-size" => options.max_size = Some(number(&value()?)?),
                 "--no-chunking" => options.no_chunking = true,
