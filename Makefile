@@ -74,7 +74,7 @@ servers: ## fetch the real mail servers into build/
 	@test/servers/fetch all
 
 .PHONY: test-servers
-test-servers: module lisp ## send to real Postfix, Exim, aiosmtpd and smtp-server
+test-servers: module lisp ## send to real Postfix, Exim, sendmail, aiosmtpd and smtp-server
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh test/real/*-tests.el
 
 .PHONY: lint
