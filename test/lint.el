@@ -12,6 +12,8 @@
 (require 'checkdoc)
 (require 'check-declare)
 
+(defvar jka-compr-verbose)
+
 (defvar smtpmail-lint--complaints 0)
 
 (defun smtpmail-lint-batch ()
@@ -28,6 +30,7 @@
                       (line-number-at-pos (or start 1)) text))
            nil))
         (checkdoc-verb-check-experimental-flag nil)
+        (jka-compr-verbose nil)
         (files command-line-args-left))
     (setq command-line-args-left nil)
     (dolist (file files)

@@ -5,13 +5,14 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 [ $# -gt 0 ] || set -- test/*-tests.el
 mkdir -p build/test
+case $SERVER in /*) ;; *) SERVER=$PWD/$SERVER ;; esac
 failed=0
 for file; do
     home=$(mktemp -d build/test/home-XXXXXX) || exit 1
     mkdir -p "$home/.emacs.d"
     log="build/test/$(basename "$file" .el).log"
     HOME=$PWD/$home XDG_CONFIG_HOME=$PWD/$home/.config LC_ALL=C.UTF-8 \
-    SMTPMAIL_TEST_SERVER=$PWD/$SERVER \
+    SMTPMAIL_TEST_SERVER=$SERVER \
         timeout 600 "$EMACS" -Q --batch -L lisp -L test --eval '(setq load-prefer-newer t)' \
         -l "$file" -f ert-run-tests-batch-and-exit >"$log" 2>&1
     status=$?

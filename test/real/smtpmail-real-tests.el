@@ -92,6 +92,22 @@
                       (make-string 512 ?z) "\n")))
     (smtpmail-real-tests--check-body server body body)))
 
+(smtpmail-real-deftest line-of-8000 (postfix smtp-server exim sendmail)
+  "A line that is longer than it may be arrives whole, where the server takes it."
+  (let ((body (concat (make-string 8000 ?x) "\n")))
+    (smtpmail-real-tests--check-body server body body)))
+
+(smtpmail-real-deftest line-of-8000-refused (aiosmtpd)
+  "A line that the server finds too long at the end of the text is an error."
+  (smtpmail-real-with (server 'plain)
+    (should (string-match-p
+             "\\`Sending failed: 500 .*[Ll]ine too long"
+             (smtpmail-real-refusal
+              server
+              (lambda ()
+                (smtpmail-real-mail smtpmail-real-tests--header
+                                    (make-string 8000 ?x))))))))
+
 (smtpmail-real-deftest no-final-newline t
   "A last line without newline gets one."
   (smtpmail-real-tests--check-body server "no newline" "no newline\n"))
