@@ -531,13 +531,13 @@ Its variables have the defaults of all cases behind them."
                              :variables `((auth-sources ,file)
                                           (auth-source-do-cache))))))
 
-(defun smtpmail-wire-corpus-few ()
-  "Return a few cases, for what does not depend on the mail."
-  (list (smtpmail-wire--to 'one "To: a@x.org\n")
-        (smtpmail-wire--body 'eight-bit "Grüße\n.\n")
+(defun smtpmail-wire-corpus-few (&optional variables)
+  "Return a few cases with VARIABLES, for what does not depend on the mail."
+  (list (smtpmail-wire--to 'one "To: a@x.org\n" :variables variables)
+        (smtpmail-wire--body 'eight-bit "Grüße\n.\n" :variables variables)
         (smtpmail-wire--case 'message
                              (smtpmail-message-tests--mail "To: a@x.org\nSubject: S\n")
-                             :by 'message)))
+                             :by 'message :variables variables)))
 
 (provide 'smtpmail-wire-corpus)
 

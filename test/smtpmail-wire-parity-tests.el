@@ -41,6 +41,9 @@
 
 ;;;; Who listens
 
+(defconst smtpmail-wire-tests--patience 300
+  "Seconds for a child to send the corpus: it takes 5 on a quiet machine.")
+
 (defun smtpmail-wire-tests--forward (client octets)
   "Keep OCTETS of CLIENT, a process, and pass them on to the server."
   (process-put client 'said (cons octets (process-get client 'said)))
@@ -89,7 +92,8 @@ Return a list of results as of `smtpmail-wire-send-case', each with
          (coding-system-for-read 'utf-8-emacs)
          (print-escape-nonascii t))
     (unwind-protect
-        (let ((run (smtpmail-test-run
+        (let* ((smtpmail-test-patience smtpmail-wire-tests--patience)
+               (run (smtpmail-test-run
                     `((load ,(locate-library "smtpmail-wire-driver.el") nil t)
                       (setq smtpmail-smtp-server "127.0.0.1"
                             smtpmail-smtp-service
@@ -214,6 +218,18 @@ But MAIL says the size in octets, and that a text has 8 bits."
       (smtpmail-wire-tests--compare
        (smtpmail-wire-corpus-few) nil
        "--caps" "HELP" "--on" (concat place "=reply 550 5.7.1 Not from you")))))
+
+(ert-deftest smtpmail-wire-tests-verbose ()
+  "VERB is said alike, where it is wanted and offered."
+  (dolist (caps '("VERB,HELP" "HELP"))
+    (smtpmail-wire-tests--compare
+     (smtpmail-wire-corpus-few '((smtpmail-debug-verb . t))) nil "--caps" caps)))
+
+(ert-deftest smtpmail-wire-tests-later ()
+  "After 4yz to MAIL, both connect once more, and say the same."
+  (smtpmail-wire-tests--compare
+   (seq-take (smtpmail-wire-corpus-few '((smtpmail-retries . 2))) 1) nil
+   "--caps" "HELP" "--on" "mail#1=reply 451 4.7.1 Later"))
 
 (provide 'smtpmail-wire-parity-tests)
 
