@@ -308,12 +308,14 @@ but what takes the same arguments."
                                     (list "--eval" "(setq load-prefer-newer t)"
                                           "-l" file)))))
             (unwind-protect
-                (smtpmail-test-wait "the end of an Emacs"
-                                    (lambda () (not (process-live-p process))))
+                (progn
+                  (smtpmail-test-wait "the end of an Emacs"
+                                      (lambda () (not (process-live-p process))))
+                  ;; What it wrote last may still be in the pipe, which
+                  ;; `delete-process' would close.
+                  (while (accept-process-output process 0)))
               (delete-process process))
             (let ((seconds (- (float-time) start)))
-              ;; What it wrote last may still be in the pipe.
-              (while (accept-process-output process 0))
               (smtpmail-test-wait "the end of its stderr"
                                   (lambda () (not (process-live-p stderr))))
               (list :exit (process-exit-status process)
