@@ -43,7 +43,15 @@ $(ENGINE): $(RUST)
 .PHONY: lisp
 lisp: lisp/smtpmail-autoloads.el $(LISP:.el=.elc) ## byte-compile the Lisp, write the autoloads
 
-lisp/%.elc: lisp/%.el
+# Another Emacs compiles it anew: what a newer one wrote an older one cannot read.
+COMPILED_BY := build/compiled-by
+.PHONY: FORCE
+$(COMPILED_BY): FORCE
+	@mkdir -p build
+	@$(EMACS) -Q --batch --eval '(princ emacs-version)' >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+lisp/%.elc: lisp/%.el $(COMPILED_BY)
 	@echo "  ELC $<"
 	@$(BATCH) --eval "(setq byte-compile-error-on-warn t)" -f batch-byte-compile $<
 
@@ -78,8 +86,8 @@ test-builtin: module lisp $(SERVER) ## what the built-in fails; UPDATE=1 writes 
 	@SERVER=$(SERVER) EMACS=$(EMACS) UPDATE=$(UPDATE) sh test/builtin/run.sh
 
 .PHONY: test-matrix
-test-matrix: module lisp $(SERVER) ## ERT once more, with the Emacs of Debian's backports
-	@SERVER=$(SERVER) sh test/matrix.sh $(TESTS)
+test-matrix: module $(SERVER) ## the Lisp once more, with the Emacs of Debian's backports
+	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/matrix.sh $(TESTS)
 
 .PHONY: servers
 servers: ## fetch the real mail servers into build/
@@ -90,7 +98,7 @@ clients: ## fetch the mail clients that are not part of Emacs into build/
 	@test/clients/fetch
 
 .PHONY: test-servers
-test-servers: module lisp ## send to real Postfix, Exim, aiosmtpd and smtp-server
+test-servers: module lisp ## send to real Postfix, Exim, sendmail, aiosmtpd and smtp-server
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh test/real/*-tests.el
 
 .PHONY: test-clients

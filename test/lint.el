@@ -15,6 +15,7 @@
 
 (defvar package-lint-main-file)
 (declare-function package-lint-buffer "ext:package-lint" (&optional buffer))
+(defvar jka-compr-verbose)
 
 (defvar smtpmail-lint--complaints 0)
 
@@ -62,6 +63,7 @@
                       (line-number-at-pos (or start 1)) text))
            nil))
         (checkdoc-verb-check-experimental-flag nil)
+        (jka-compr-verbose nil)
         (files command-line-args-left))
     (setq command-line-args-left nil)
     (dolist (file files)

@@ -6,13 +6,14 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 [ $# -gt 0 ] || set -- test/*-tests.el test/checklist/*-tests.el
 mkdir -p build/test
+case $SERVER in /*) ;; *) SERVER=$PWD/$SERVER ;; esac
 failed=0
 for file; do
     home=$(mktemp -d build/test/home-XXXXXX) || exit 1
     mkdir -p "$home/.emacs.d"
     log="build/test/$(basename "$file" .el).log"
     HOME=$PWD/$home XDG_CONFIG_HOME=$PWD/$home/.config LC_ALL=C.UTF-8 \
-    SMTPMAIL_TEST_SERVER=$PWD/$SERVER \
+    SMTPMAIL_TEST_SERVER=$SERVER \
         timeout 600 "$EMACS" ${EMACSFLAGS:-} -Q --batch -L lisp -L test -L test/checklist --eval '(setq load-prefer-newer t)' \
         -l "$file" -f ert-run-tests-batch-and-exit >"$log" 2>&1
     status=$?

@@ -342,6 +342,7 @@ the Lisp files of 0\\.[0-9.]+\\.  " (plist-get result :stderr)))
         (unless (eql 0 (call-process "make" nil t nil "-C"
                                      (expand-file-name ".." smtpmail-test-lisp)
                                      "install" "PREFIX=/usr"
+                                     (concat "EMACS=" smtpmail-test-emacs)
                                      (concat "DESTDIR=" (directory-file-name root))))
           (ert-fail (buffer-string)))
         ;; What it says is to be put into init files is what is tried.

@@ -314,7 +314,8 @@ but what takes the same arguments."
                 (progn
                   (smtpmail-test-wait "the end of an Emacs"
                                       (lambda () (not (process-live-p process))))
-                  ;; What it wrote last may still be in the pipe.
+                  ;; What it wrote last may still be in the pipe, which
+                  ;; `delete-process' would close.
                   (while (accept-process-output process 0.1)))
               (delete-process process))
             (let ((seconds (- (float-time) start)))
