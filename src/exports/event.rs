@@ -143,7 +143,11 @@ fn question_pairs(env: &Env, question: Question) -> Result<(&'static str, Pairs<
 }
 
 fn certificate_pairs(env: &Env, certificate: CertificateFacts) -> Result<Pairs<'_>> {
+    let problems = certificate.problems.iter();
+    let problems = problems.map(|problem| env.intern(problem.name()));
+    let problems = problems.collect::<Result<Vec<_>>>()?;
     Ok(vec![
+        (":problems", list(env, &problems)?),
         (":subject", certificate.subject.into_lisp(env)?),
         (":issuer", certificate.issuer.into_lisp(env)?),
         (":names", strings(env, &certificate.names)?),
