@@ -32,8 +32,6 @@
 (require 'smtpmail-doctor-probe)
 (require 'smtpmail-doctor-lines)
 
-(declare-function advice--p "nadvice" (def))
-
 (defconst smtpmail-doctor-findings--clock-tolerance 300
   "Seconds by which two clocks may differ; mail takes longer.")
 
@@ -120,12 +118,14 @@ and %s" (car found) (car found)
 
 (defun smtpmail-doctor-findings--network ()
   "Tell of advice to functions that do not connect any more."
-  (when (advice--p (symbol-function 'open-network-stream))
-    (smtpmail-doctor-findings--add
-     'warning "Advice" "`open-network-stream' is advised, perhaps for a proxy"
-     "That has no effect on mail: the engine connects itself.  What sends \
-the traffic of all programs another way, as torsocks or a tunnel to a local \
-port do, has")))
+  (let ((advised nil))
+    (advice-mapc (lambda (&rest _) (setq advised t)) 'open-network-stream)
+    (when advised
+      (smtpmail-doctor-findings--add
+       'warning "Advice" "`open-network-stream' is advised, perhaps for a proxy"
+       "That has no effect on mail: the engine connects itself.  A tunnel has, \
+with its end on this machine in `smtpmail-smtp-server' and \
+`smtpmail-smtp-service'"))))
 
 (defun smtpmail-doctor-findings--addresses (facts)
   "Tell of the addresses in FACTS."
