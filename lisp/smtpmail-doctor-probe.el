@@ -78,10 +78,13 @@ Log in only if LOG-IN."
 Return nil if more is to be done with it."
   (pcase event
     (`(address . ,plist)
-     (setf (smtpmail-doctor-facts-addresses facts)
-           (append (smtpmail-doctor-facts-addresses facts)
-                   (list (cons (plist-get plist :address)
-                               (plist-get plist :failure)))))
+     ;; A certificate not accepted is looked at by a second connection.
+     (unless (assoc (plist-get plist :address)
+                    (smtpmail-doctor-facts-addresses facts))
+       (setf (smtpmail-doctor-facts-addresses facts)
+             (append (smtpmail-doctor-facts-addresses facts)
+                     (list (cons (plist-get plist :address)
+                                 (plist-get plist :failure))))))
      t)
     (`(secured . ,plist) (setf (smtpmail-doctor-facts-secured facts) plist))
     ('(logged-in) (setf (smtpmail-doctor-facts-logged-in facts) t))

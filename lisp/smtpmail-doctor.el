@@ -53,6 +53,9 @@
 (defconst smtpmail-doctor--width 78
   "Columns of the report: it is pasted into mails.")
 
+(defconst smtpmail-doctor--text-limit 2000
+  "Characters of a finding that are shown; a server may say more.")
+
 (defconst smtpmail-doctor--indentation 23
   "Columns before what was found.")
 
@@ -145,7 +148,9 @@ RECIPIENT is tried if it is not nil.  The report is (TITLE FINDINGS)."
 
 (defun smtpmail-doctor--line (finding)
   "Return FINDING, (LEVEL WHAT TEXT REMEDY), as text."
-  (pcase-let ((`(,level ,what ,text ,remedy) finding))
+  (pcase-let ((`(,level ,what ,text ,remedy) finding)
+              ;; The SHA-256 of a certificate stands at its end.
+              (smtpmail-visible-text-limit smtpmail-doctor--text-limit))
     (let ((face (pcase level
                   ('ok 'smtpmail-doctor-ok)
                   ('warning 'smtpmail-doctor-warning)

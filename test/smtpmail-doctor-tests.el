@@ -267,6 +267,18 @@
            (smtpmail-doctor-tests--findings) "Certificate" text cure)
           (should-not (string-match-p "^C: AUTH" (smtpmail-test-log server))))))))
 
+(ert-deftest smtpmail-doctor-tests-certificate-in-full ()
+  "The report has the SHA-256 of a certificate that is not accepted, in full."
+  (smtpmail-test-with-server (server "--cert" "selfsigned")
+    (let ((text (smtpmail-doctor--text (smtpmail-doctor--reports nil nil)))
+          (facts (with-current-buffer (process-buffer
+                                       (smtpmail-test-server-process server))
+                   (goto-char (point-min))
+                   (json-parse-buffer :object-type 'alist))))
+      (should (string-search (alist-get 'cert_sha256 facts)
+                             (replace-regexp-in-string "[: \n]" "" text)))
+      (should (= 2 (length (split-string text " answers\n")))))))
+
 (defun smtpmail-doctor-tests--dated (seconds)
   "Return a rule for a greeting with the time SECONDS from now."
   (let ((system-time-locale "C"))
