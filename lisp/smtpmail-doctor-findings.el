@@ -451,18 +451,23 @@ login USER password SECRET\""
 
 ;;;; What mail meets
 
+;; What Emacs has for that rounds otherwise since Emacs 30.
+(defun smtpmail-doctor-findings--megabytes (octets)
+  "Return OCTETS in words."
+  (format "%.1f MB" (/ octets 1e6)))
+
 (defun smtpmail-doctor-findings--size (facts)
   "Tell of the size limit in FACTS."
   (when-let* ((argument (cadr (smtpmail-doctor-findings--offers-p facts "SIZE")))
               (limit (string-to-number argument))
-              (words (file-size-human-readable limit nil " " "B")))
+              (words (smtpmail-doctor-findings--megabytes limit)))
     (when (> limit 0)
       (let ((ours (smtpmail-accounts-setting :size-limit)))
         (if (and ours (> ours limit))
             (smtpmail-doctor-findings--add
              'failure "Size"
              (format "The server takes messages of %s at most, the account says %s"
-                     words (file-size-human-readable ours nil " " "B"))
+                     words (smtpmail-doctor-findings--megabytes ours))
              (format "Set :size-limit of the account in `smtpmail-accounts' to %d"
                      limit))
           (smtpmail-doctor-findings--add

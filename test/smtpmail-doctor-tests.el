@@ -81,7 +81,7 @@
                          ("Certificate" "for localhost.*signed by.*until")
                          ("Password" "user alice.*authinfo")
                          ("Login" "accepted, by CRAM-MD5")
-                         ("Size" "2\\.9 MB")
+                         ("Size" "3\\.0 MB")
                          ("Sender" "MAIL FROM:<me@example.org>: 250")
                          ("Recipient" "RCPT TO:<you@example.net>: 250")
                          ("Clock" "here it is")))
@@ -314,7 +314,7 @@
     (let ((account `("work" :server "localhost" :service ,smtpmail-smtp-service
                      :size-limit 25000000)))
       (smtpmail-doctor-tests--cured
-       (smtpmail-doctor-tests--findings nil account) "Size" "kB at most, the account says 23\\.8 MB"
+       (smtpmail-doctor-tests--findings nil account) "Size" "1\\.0 MB at most, the account says 25\\.0 MB"
        "Set :size-limit .*`smtpmail-accounts' to 1000000")
       (smtpmail-doctor-tests--sound
        (smtpmail-doctor-tests--findings
