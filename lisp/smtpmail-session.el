@@ -115,7 +115,9 @@
     (cond
      ((not (buffer-live-p buffer)))
      (keep
-      (smtpmail-trace-keep buffer (smtpmail-session--why-not session)))
+      ;; With a quit pending, its file could not be loaded.
+      (let ((quit-flag nil))
+        (smtpmail-trace-keep buffer (smtpmail-session--why-not session))))
      (t (with-current-buffer buffer
           (let ((inhibit-read-only t))
             (goto-char (point-max))
