@@ -137,17 +137,22 @@ floors: ## check that files import from lower floors only
 .PHONY: doc
 doc: doc/smtpmail.info doc/smtpmail.html ## make the manual, Info and HTML
 
-doc/smtpmail.info: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt
+doc/smtpmail.info: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt doc/doctor-report.txt
 	$(MAKEINFO) -I doc --no-split -o $@ $<
 
-doc/smtpmail.html: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt
+doc/smtpmail.html: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt doc/doctor-report.txt
 	$(MAKEINFO) -I doc --html --no-split -o $@ $<
 
 # The `dir' file beside the manual is what makes Emacs list it.
 .PHONY: screens
 screens: module lisp $(SERVER) ## take the screens of the manual from the program
 	@SMTPMAIL_WRITE_SCREENS=1 SERVER=$(SERVER) EMACS=$(EMACS) \
-	  sh test/run-ert.sh test/smtpmail-outbox-terminal-tests.el
+	  sh test/run-ert.sh test/smtpmail-outbox-terminal-tests.el test/smtpmail-doctor-screen-tests.el
+
+.PHONY: doctor
+doctor: module lisp ## say why mail does not go; INIT is your init file, ARGS accounts and to=ADDRESS
+	@$(BATCH) -l smtpmail -l "$(or $(INIT),$(firstword $(wildcard $(HOME)/.emacs.d/init.el $(HOME)/.emacs) /dev/null))" \
+	  -f smtpmail-doctor-batch $(ARGS)
 
 .PHONY: install
 install: module lisp doc ## install into LISPDIR, or below PREFIX and DESTDIR

@@ -78,6 +78,7 @@
   (line-due nil :documentation "Non-nil: a line of ours awaits its reply.")
   (heard nil :documentation "The plist of the reply to a line of ours.")
   (authenticated nil :documentation "Non-nil: that reply was a 235.")
+  (watch nil :documentation "Called with each event; non-nil if it dealt with it.")
   (each nil :documentation "Called with the report of each message, or nil.")
   (failed nil :documentation "Non-nil if a message was not sent.")
   (report nil :documentation "The plist of the finished delivery.")
@@ -128,7 +129,7 @@
 (defun smtpmail-session--why-not (session)
   "Return why the message of SESSION was not accepted, if that is known."
   (let ((report (smtpmail-session-report session)))
-    (and report
+    (and (plist-get report :failure)
          (not (smtpmail-session-each session))
          (smtpmail-report-error report (smtpmail-session-host session)
                                 (smtpmail-session-port session)))))
@@ -202,7 +203,7 @@
      (smtpmail-session--answer session plist))
     (`(warning . ,plist)
      (display-warning 'smtpmail (plist-get plist :text)))
-    (`(,(and verdict (or 'queued 'listed 'changed 'servers)) . ,plist)
+    (`(,(and verdict (or 'queued 'listed 'changed 'servers 'probed)) . ,plist)
      (setf (smtpmail-session-report session)
            (plist-put plist :verdict verdict)))
     (`(finished . ,plist)
@@ -314,8 +315,10 @@ method for the first mechanism, that speaks."
   (let ((process (smtpmail-session-process session))
         (delivery (smtpmail-session-delivery session)))
     (while (not (smtpmail-session-over session))
-      (mapc (lambda (event) (smtpmail-session--dispatch session event))
-            (smtpmail-module--events delivery))
+      (dolist (event (smtpmail-module--events delivery))
+        (unless (and (smtpmail-session-watch session)
+                     (funcall (smtpmail-session-watch session) delivery event))
+          (smtpmail-session--dispatch session event)))
       (unless (smtpmail-session-over session)
         (smtpmail-session--tell session)
         (accept-process-output process 0.5)))))
@@ -395,6 +398,25 @@ them as it comes in, also after a quit; what is returned is the last one."
     (smtpmail-outbox-rest-note report host port)
     (when (and (plist-get report :logged-in) (smtpmail-session-login session))
       (smtpmail-session--keep-login session))
+    report))
+
+(defun smtpmail-session-probe (request service watch)
+  "Look at the server of the plist REQUEST, and return the report, a plist.
+SERVICE is the port as the user named it.  WATCH is called with the
+delivery and each event; if it returns nil, what is usual is done with that.
+No message is sent.  `C-g' ends it at once and signals `quit'."
+  (smtpmail-module-ensure)
+  (let* ((host (plist-get request :host))
+         (port (plist-get request :port))
+         (session (smtpmail-session--make :host host :port port
+                                          :service service :watch watch))
+         (inhibit-quit t)
+         (report (smtpmail-session--serve
+                  session (smtpmail-session--open-trace host port)
+                  (lambda (process) (smtpmail-module--open request process)))))
+    (smtpmail-session--end session t)
+    (unless report
+      (smtpmail-session--quit 'smtpmail-session-stopped))
     report))
 
 ;; Emacs shows the text of a kind of quit as it stands, but an argument of

@@ -87,14 +87,19 @@ the question is not about trust."
 (defun smtpmail-trust--certificate (question host port service)
   "Return `always', `once' or `no' for the certificate in QUESTION.
 HOST, PORT and SERVICE are those of the server."
-  (cond ((smtpmail-trust--nsm-trusts-p
-          host (delete-dups (list port service
-                                  (smtpmail-services-port-key port)))
-          (plist-get question :public-key))
-         'once)
+  (cond ((smtpmail-trust-known question host port service))
         ((smtpmail-auth-can-prompt-p)
          (smtpmail-trust--choose question host port))
         (t 'no)))
+
+(defun smtpmail-trust-known (question host port service)
+  "Return `once' if nobody need be asked about the certificate in QUESTION.
+HOST, PORT and SERVICE are those of the server."
+  (and (smtpmail-trust--nsm-trusts-p
+        host (delete-dups (list port service
+                                (smtpmail-services-port-key port)))
+        (plist-get question :public-key))
+       'once))
 
 (defun smtpmail-trust--filled (text)
   "Return TEXT in lines."

@@ -49,6 +49,8 @@
 (require 'smtpmail-trust)
 
 ;; For those who load this file and not the autoloads.
+(autoload 'smtpmail-doctor "smtpmail-doctor" nil t)
+(autoload 'smtpmail-doctor-batch "smtpmail-doctor")
 (autoload 'smtpmail-import-msmtprc "smtpmail-import" nil t)
 (autoload 'smtpmail-outbox "smtpmail-outbox-list" nil t)
 (autoload 'smtpmail-outbox-count "smtpmail-outbox-list")

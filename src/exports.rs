@@ -115,6 +115,10 @@ fn prepare(request: Value<'_>) -> Result<()> {
 /// list), and :text (a string), :content or :entry (the name of an entry of the
 /// outbox that REQUEST's :queue-directory and :queue-index name).
 ///
+/// With :probe, nothing is sent: every address is tried, then the connection goes as
+/// far as it does for a message, and says the envelope of :sender and :recipients, if
+/// they are given.  Its end is the event `probed'.
+///
 /// Each message ends with an event `finished' with its place in the list as
 /// :index; the event `done' is the last one.
 #[defun]

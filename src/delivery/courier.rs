@@ -6,6 +6,7 @@
 //! last reply to the one before is awaited. A single message is the list of one.
 
 mod feeding;
+mod probing;
 mod questions;
 mod trust;
 
@@ -26,6 +27,7 @@ use super::session::{Happening, Session};
 use super::trust::ServerTrust;
 use crate::net::certificate::CertificateFacts;
 use crate::net::signal::Signal;
+use crate::smtp::command::Command;
 use crate::smtp::dialogue::{self, Input, MessageId, Outcome, Plan};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 use crate::smtp::secret::Secret;
@@ -100,6 +102,8 @@ struct Courier<'a> {
     server: ServerTrust,
     /// The certificate for which the last connection was given up.
     refused_certificate: Option<Box<CertificateFacts>>,
+    /// Commands of the probe whose replies are still to come.
+    trial: VecDeque<Command>,
     /// Of our key, from the answer to its use.
     passphrase: Option<Secret>,
 }
@@ -145,6 +149,7 @@ impl<'a> Courier<'a> {
             logged_in: false,
             server: ServerTrust::new(request),
             refused_certificate: None,
+            trial: VecDeque::new(),
             passphrase: None,
         }
     }
@@ -152,6 +157,7 @@ impl<'a> Courier<'a> {
     /// Deliver all; what the disk did not take in the end.
     fn run(mut self) -> Option<Failure> {
         match self.open_entries() {
+            Ok(()) if self.request.probe.is_some() => self.probe(),
             Ok(()) => self.deliver(),
             Err(failure) => self.give_up(&failure),
         }
@@ -333,11 +339,15 @@ impl<'a> Courier<'a> {
                         self.mailbox.post(Event::UnknownExtensions(others.clone()));
                     }
                     self.feed(&mut session);
+                    self.begin_trial(&mut session);
                 }
                 Happening::LoggingIn => self.feed(&mut session),
                 Happening::SwitchedOff(speed_up, failure) => {
                     self.switch_off(speed_up, &failure, &mut session);
                     another_way = true;
+                }
+                Happening::Heard(reply) if !self.trial.is_empty() => {
+                    self.continue_trial(reply, &mut session)
                 }
                 Happening::Heard(reply) => {
                     line_due = false;
@@ -403,7 +413,8 @@ impl<'a> Courier<'a> {
                     };
                 }
             }
-            if open.is_none() && ready && self.line.is_empty() && self.aboard.is_empty() {
+            let idle = self.line.is_empty() && self.aboard.is_empty() && self.trial.is_empty();
+            if open.is_none() && ready && idle {
                 session.quit();
                 return End::Over;
             }

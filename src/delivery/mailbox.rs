@@ -32,6 +32,8 @@ pub enum Event {
     UnknownExtensions(Vec<String>),
     /// An entry of the outbox got the outcome asked for, or was not to be had.
     Changed(bool),
+    /// A probe has tried this address with port, and how that failed if it did.
+    Address(String, Option<Failure>),
     /// A connection stands: the server's address with port.
     Connected(String),
     /// The login was accepted: user name and mechanism keyword are in the trace.
@@ -42,6 +44,10 @@ pub enum Event {
     Listed(Listing),
     /// What is known of servers.
     Servers(Vec<Entry>),
+    /// A probe is over, and why it did not come to its end, if it did not.
+    Probed(Option<Failure>),
+    /// A probe has said this command, and this was the reply.
+    Tried(String, Reply),
     /// What is being waited for now.
     Phase(Phase),
     /// Octets of the text written, of how many.
@@ -80,6 +86,7 @@ impl Event {
             Self::Done(_) | Self::Heard(_) | Self::Progress(..) => true,
             Self::Question(..) | Self::Retry(..) => true,
             Self::Changed(_) | Self::Listed(_) | Self::Queued { .. } => false,
+            Self::Address(..) | Self::Probed(_) | Self::Tried(..) => false,
             Self::Connected(_) | Self::LoggedIn | Self::Secured(_) => false,
             Self::Finished(..) | Self::Phase(_) | Self::Trace(_) => false,
             Self::Servers(_) | Self::UnknownExtensions(_) | Self::Warning(_) => false,

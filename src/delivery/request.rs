@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::TimeLimits;
 use super::body::Body;
 use super::entries::Entry;
+use super::probe::Probe;
 use super::queue::QueuePlace;
 use crate::net::client::ClientFiles;
 use crate::net::tls::{TlsSettings, Trust, Version};
@@ -38,6 +39,9 @@ pub struct Request {
     pub tls: TlsFiles,
     /// In the order in which they go.
     pub messages: Vec<MailObject>,
+    /// Nothing is sent, and the connection itself is told of: then there are no
+    /// messages.
+    pub probe: Option<Probe>,
     /// Those that SMTP cannot say, by number: reported at once.
     pub unsendable: Vec<(usize, Failure)>,
     /// Where [`Text::Entry`] is.

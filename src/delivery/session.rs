@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::TimeLimits;
 use super::body::BLOCK;
 use super::mailbox::{Event, Mailbox};
+use super::probe::connect_by_each;
 use super::request::{Content, Request};
 use super::trace::Trace;
 use super::trust::SessionTrust;
@@ -140,7 +141,10 @@ impl<'a> Session<'a> {
             mailbox.post(Event::Phase(Phase::Resolve));
             let addresses = resolve(&request.host, request.port, deadline, signal)?;
             mailbox.post(Event::Phase(Phase::Connect));
-            let socket = connect(addresses, deadline, signal)?;
+            let socket = match request.probe {
+                Some(_) => connect_by_each(addresses, request, mailbox)?,
+                None => connect(addresses, deadline, signal)?,
+            };
             Wire::new(socket, signal.clone()).map_err(|error| broken(Phase::Connect, &error))
         };
         let wire = opened().inspect_err(|failure| trace.note(mailbox, &failure.text))?;

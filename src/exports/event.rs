@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::lisp::{list, plist};
 use crate::delivery::{Event, Question, RecipientReport, Report, Verdict};
+use crate::net::certificate::CertificateFacts;
 use crate::net::known::{Entry, Fact};
 use crate::net::tls::TlsFacts;
 use crate::outbox::{Listed, Listing, State, StoredVariables, Value as Stored};
@@ -18,6 +19,22 @@ pub(super) fn to_lisp(env: &Env, event: Event) -> Result<Value<'_>> {
     let int = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).into_lisp(env);
     let (name, pairs) = match event {
         Event::Changed(changed) => ("changed", vec![(":done", changed.into_lisp(env)?)]),
+        Event::Address(address, why) => (
+            "address",
+            vec![
+                (":address", address.into_lisp(env)?),
+                (":failure", optional_failure(env, why.as_ref())?),
+            ],
+        ),
+        Event::Probed(why) => (
+            "probed",
+            vec![(":failure", optional_failure(env, why.as_ref())?)],
+        ),
+        Event::Tried(command, reply) => {
+            let mut pairs = heard_pairs(env, Some(reply))?;
+            pairs.push((":command", command.into_lisp(env)?));
+            ("tried", pairs)
+        }
         Event::Connected(address) => ("connected", vec![(":address", address.into_lisp(env)?)]),
         Event::Done(warning) => (
             "done",
@@ -109,19 +126,11 @@ fn question_pairs(env: &Env, question: Question) -> Result<(&'static str, Pairs<
         Question::Certificate {
             certificate,
             failure: why,
-        } => (
-            "certificate",
-            vec![
-                (":failure", failure(env, &why)?),
-                (":subject", certificate.subject.into_lisp(env)?),
-                (":issuer", certificate.issuer.into_lisp(env)?),
-                (":names", strings(env, &certificate.names)?),
-                (":not-before", certificate.not_before.into_lisp(env)?),
-                (":not-after", certificate.not_after.into_lisp(env)?),
-                (":fingerprint", certificate.fingerprint.into_lisp(env)?),
-                (":public-key", certificate.public_key.into_lisp(env)?),
-            ],
-        ),
+        } => {
+            let mut pairs = certificate_pairs(env, *certificate)?;
+            pairs.push((":failure", failure(env, &why)?));
+            ("certificate", pairs)
+        }
         Question::Passphrase { file, again } => (
             "passphrase",
             vec![
@@ -131,6 +140,22 @@ fn question_pairs(env: &Env, question: Question) -> Result<(&'static str, Pairs<
         ),
         Question::WithoutTls => ("without-tls", vec![]),
     })
+}
+
+fn certificate_pairs(env: &Env, certificate: CertificateFacts) -> Result<Pairs<'_>> {
+    let problems = certificate.problems.iter();
+    let problems = problems.map(|problem| env.intern(problem.name()));
+    let problems = problems.collect::<Result<Vec<_>>>()?;
+    Ok(vec![
+        (":problems", list(env, &problems)?),
+        (":subject", certificate.subject.into_lisp(env)?),
+        (":issuer", certificate.issuer.into_lisp(env)?),
+        (":names", strings(env, &certificate.names)?),
+        (":not-before", certificate.not_before.into_lisp(env)?),
+        (":not-after", certificate.not_after.into_lisp(env)?),
+        (":fingerprint", certificate.fingerprint.into_lisp(env)?),
+        (":public-key", certificate.public_key.into_lisp(env)?),
+    ])
 }
 
 /// A fact as (:host HOST :port PORT :since DATE :kind SYMBOL :value TEXT :user NAME).
@@ -171,6 +196,13 @@ fn secured_pairs(env: &Env, facts: TlsFacts) -> Result<Pairs<'_>> {
     Ok(vec![
         (":version", facts.version.into_lisp(env)?),
         (":cipher", facts.cipher.into_lisp(env)?),
+        (
+            ":certificate",
+            match facts.certificate {
+                Some(certificate) => plist(env, &certificate_pairs(env, certificate)?)?,
+                None => ().into_lisp(env)?,
+            },
+        ),
     ])
 }
 

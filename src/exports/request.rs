@@ -9,7 +9,7 @@ use emacs::{Error, Result, Value};
 use super::Content;
 use super::lisp::Plist;
 use crate::delivery::{
-    Envelope, Job, MailObject, QueuePlace, QueueRequest, Request, Text, TimeLimits, TlsFiles,
+    Envelope, Job, MailObject, Probe, QueuePlace, QueueRequest, Request, Text, TimeLimits, TlsFiles,
 };
 use crate::net::tls::Version;
 use crate::outbox::{EntryName, Facts, Outcome, State, StoredVariables, Value as Stored};
@@ -45,12 +45,19 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
             Err(failure) => unsendable.push((number, failure)),
         }
     }
+    let probe = match plist.flag(":probe")? {
+        true => match probe(plist)? {
+            Ok(probe) => Some(probe),
+            Err(failure) => return Ok(Err((1, failure))),
+        },
+        false => None,
+    };
     let ehlo: String = plist.required(":ehlo-name")?;
     let names = || Ok::<_, AddressError>((host_to_ascii(&host)?, EhloName::parse(&ehlo)?));
     let (ascii_host, ehlo_name) = match names() {
         Ok(names) => names,
         Err(error) => {
-            let count = messages.len() + unsendable.len();
+            let count = messages.len() + unsendable.len() + usize::from(probe.is_some());
             return Ok(Err((count, unsayable(&error))));
         }
     };
@@ -80,6 +87,7 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
         plan,
         tls: tls_files(plist)?,
         messages,
+        probe,
         unsendable,
         queue: plist
             .value(":queue-directory")?
@@ -255,8 +263,20 @@ fn stored(plist: Plist<'_>, key: &str) -> Result<Option<Stored>> {
     }))
 }
 
-/// The messages of a request: those of :messages, or the request itself.
+/// What a probe tries; a failure where SMTP cannot say an address.
+fn probe(plist: Plist<'_>) -> Result<std::result::Result<Probe, Failure>> {
+    let envelope = match plist.flag(":sender")? {
+        true => envelope(plist)?.map(Some),
+        false => Ok(None),
+    };
+    Ok(envelope.map(|envelope| Probe { envelope }))
+}
+
+/// The messages of a request: none of a probe, those of :messages, or the request itself.
 fn message_plists(plist: Plist<'_>) -> Result<Vec<Plist<'_>>> {
+    if plist.flag(":probe")? {
+        return Ok(Vec::new());
+    }
     let mut rest = plist.value(":messages")?;
     if !rest.is_not_nil() {
         return Ok(vec![plist]);

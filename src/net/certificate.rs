@@ -80,6 +80,20 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// Its name for programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::NoName => "no-name",
+            Self::NotYetValid => "not-yet-valid",
+            Self::SelfSigned => "self-signed",
+            Self::WeakKey(_) => "weak-key",
+            Self::WeakSignature(_) => "weak-signature",
+            Self::WrongName => "wrong-name",
+            Self::WrongUsage => "wrong-usage",
+        }
+    }
+
     /// Whether it alone is a reason for refusal.
     pub fn is_fatal(&self) -> bool {
         *self != Self::SelfSigned

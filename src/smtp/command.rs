@@ -11,7 +11,7 @@ use super::sasl::Mechanism;
 use super::secret::Secret;
 
 /// A command of RFC 5321 or an extension, or a line of a SASL exchange.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// `AUTH mechanism [initial-response]` (RFC 4954 §4): base64 is made here.
     Auth(&'static str, Option<Secret>),

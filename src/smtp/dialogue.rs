@@ -134,6 +134,9 @@ pub enum Input {
     /// A line that a login from outside says while credentials are asked for or
     /// between messages; [`Output::Heard`] brings the reply.
     Say(Line),
+    /// A command to say between messages, of which only the reply matters:
+    /// [`Output::Heard`] brings it.
+    Try(Command),
     /// A login from outside succeeded, by lines said with [`Input::Say`].
     LoggedIn,
     /// The answer to [`Question::ClearLogin`].
@@ -164,7 +167,7 @@ pub enum Output {
     SendText(MessageId, Framing),
     /// Ask; then the input that the question names.
     Ask(Question),
-    /// The reply to a line of [`Input::Say`].
+    /// The reply to a line of [`Input::Say`], or to a command of [`Input::Try`].
     Heard(Reply),
     /// A login is on its way; the envelope of a message given now rides behind it.
     LoggingIn,
@@ -352,6 +355,7 @@ impl Dialogue {
             Input::TlsReady => self.on_tls_ready(),
             Input::Login(answer) => self.on_login(answer),
             Input::Say(line) => self.on_say(line),
+            Input::Try(command) => self.on_try(command),
             Input::LoggedIn => self.on_logged_in(),
             Input::ClearLogin(allowed) => self.on_clear_login(allowed),
             Input::SendRest(send_rest) => {

@@ -151,6 +151,14 @@ impl Dialogue {
         self.advance();
     }
 
+    /// Say a command of which only the reply matters, where nothing is under way.
+    pub(super) fn on_try(&mut self, command: Command) {
+        if matches!(self.state, State::Transacting) && self.transactions.is_empty() {
+            self.send(command);
+            self.state = State::ExpectHeardReply(Box::new(State::Transacting));
+        }
+    }
+
     /// Do whatever can be done now.
     pub(super) fn advance(&mut self) {
         let ready = matches!(self.state, State::Transacting);

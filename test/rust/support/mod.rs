@@ -199,6 +199,7 @@ pub fn request_to(port: u16, authority: PathBuf) -> Request {
             },
             text: Text::Bytes(TEXT.to_vec()),
         }],
+        probe: None,
         unsendable: Vec::new(),
         queue: None,
         attempts: 1,
