@@ -17,7 +17,7 @@ use super::flight::Due;
 /// The number by which the caller knows a message.
 pub type MessageId = u64;
 
-/// What the dialogue has to know of a message: its envelope and three facts
+/// What the dialogue has to know of a message: its envelope and some facts
 /// about its text, which itself stays outside.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -32,6 +32,10 @@ pub struct Message {
     pub octets: u64,
     /// Whether the text has octets above 127.
     pub eight_bit: bool,
+    /// Whether its header has some.
+    pub header_eight_bit: bool,
+    /// Octets of its longest line, without the CRLF.
+    pub longest_line: usize,
 }
 
 impl Message {
