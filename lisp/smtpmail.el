@@ -163,9 +163,14 @@ it is in the buffer %s" done file why buffer))))
 (defun smtpmail--write-fcc (message)
   "Write the Fcc copies of MESSAGE; return what failed.
 What was told of the message itself stays in the echo area."
-  ;; "Added to FILE" would take its place.
-  (let ((inhibit-message t))
-    (smtpmail-message-write-fcc message)))
+  ;; "Added to FILE" takes its place, and empties the echo area even if
+  ;; messages are inhibited.
+  (let ((said (current-message)))
+    (prog1 (let ((inhibit-message t))
+             (smtpmail-message-write-fcc message))
+      (when said
+        (let ((message-log-max nil))
+          (message "%s" said))))))
 
 (defun smtpmail-via-smtp (recipient smtpmail-text-buffer
                                     &optional ask-for-password _send-attempts)
