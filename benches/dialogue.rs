@@ -27,6 +27,7 @@ fn plan() -> Plan {
         },
         verb: false,
         refused_recipients: RefusedRecipients::Abort,
+        strict_content: false,
         without: Vec::new(),
     }
 }
@@ -42,6 +43,8 @@ fn message(id: u64, recipients: &[Mailbox]) -> Message {
         recipients: recipients.to_vec(),
         octets: 2048,
         eight_bit: false,
+        header_eight_bit: false,
+        longest_line: 78,
     }
 }
 

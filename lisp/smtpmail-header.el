@@ -235,7 +235,8 @@ FROM-ADDRESS is for From; nil means that there is none to be had."
 
 (defun smtpmail-header-add-mime (coding ascii-text-p)
   "Add MIME fields for CODING to the current header if they are needed.
-ASCII-TEXT-P says that the text has ASCII characters only."
+ASCII-TEXT-P says that the text has ASCII characters only.  Return
+non-nil if they were added."
   (when-let ((charset (and (eq mail-send-nonascii 'mime)
                            coding
                            (coding-system-get coding :mime-charset))))
@@ -245,7 +246,15 @@ ASCII-TEXT-P says that the text has ASCII characters only."
       (goto-char (point-max))
       (insert "MIME-version: 1.0\n"
               "Content-type: text/plain; charset=" (symbol-name charset) "\n"
-              "Content-Transfer-Encoding: 8bit\n"))))
+              "Content-Transfer-Encoding: 8bit\n")
+      t)))
+
+(defun smtpmail-header-say-quoted-printable ()
+  "Say in the current header that the text is quoted-printable.
+The fields are those of `smtpmail-header-add-mime'."
+  (smtpmail-header-fields "Content-Transfer-Encoding" 'delete)
+  (goto-char (point-max))
+  (insert "Content-Transfer-Encoding: quoted-printable\n"))
 
 (defun smtpmail-header--address (address)
   "Return how the non-ASCII ADDRESS is written in a header.

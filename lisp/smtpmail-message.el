@@ -42,6 +42,10 @@
 (defvar smtpmail-code-conv-from)
 (defvar smtpmail-local-domain)
 (defvar smtpmail-sendto-domain)
+(defvar smtpmail-strict-content)
+
+;; Needed for few messages.
+(declare-function quoted-printable-encode-region "qp")
 
 (defvar mail-mailer-swallows-blank-line)
 
@@ -247,6 +251,7 @@ Its header ends at HEADER-END, its text starts at TEXT-START or is nil."
         (ascii-text-p (or (null text-start)
                           (smtpmail-header-ascii-p text-start (point-max))))
         (coding (smtpmail-message-coding message))
+        (quoted nil)
         (case-fold-search nil))
     (when own-address
       (smtpmail-message--check "`user-mail-address'" own-address))
@@ -263,7 +268,9 @@ Its header ends at HEADER-END, its text starts at TEXT-START or is nil."
         (smtpmail-header-add-fields (if (member sender '(nil ""))
                                           own-address
                                         sender)))
-      (smtpmail-header-add-mime coding ascii-text-p)
+      ;; Text that has come with MIME fields may be signed, and stays as it is.
+      (setq quoted (and (smtpmail-header-add-mime coding ascii-text-p)
+                        smtpmail-strict-content))
       (setf (smtpmail-message-recipients message)
             (smtpmail-message--recipients)
             (smtpmail-message-message-id message)
@@ -274,12 +281,30 @@ Its header ends at HEADER-END, its text starts at TEXT-START or is nil."
       (setf (smtpmail-message-options message)
             (smtpmail-header-fields "X-Smtpmail-[^: \t\n]*" 'delete))
       (smtpmail-header-fields "\\(?:Resent-\\)?Bcc" 'delete)
+      (when quoted
+        (smtpmail-header-say-quoted-printable))
       (smtpmail-header-encode coding)
       ;; Bytes stay bytes, and cost no conversion.
       (unless coding
         (set-buffer-multibyte nil))
       (smtpmail-message--append-text mail text-start)
+      (when (and quoted text-start)
+        (smtpmail-message--quote-text coding))
       (goto-char (point-min)))))
+
+(defun smtpmail-message--quote-text (coding)
+  "Make the text of the current mail, in CODING, quoted-printable."
+  (require 'qp)
+  (goto-char (point-min))
+  (when (search-forward "\n\n" nil t)
+    (let ((octets (encode-coding-string
+                   (delete-and-extract-region (point) (point-max))
+                   (smtpmail-message--lf-coding coding) t)))
+      (insert (with-temp-buffer
+                (set-buffer-multibyte nil)
+                (insert octets)
+                (quoted-printable-encode-region (point-min) (point-max) t)
+                (buffer-string))))))
 
 ;;; File copies
 

@@ -150,6 +150,18 @@ Takes the place of `sendmail-coding-system' while
 `select-message-coding-system' decides."
   :type 'coding-system)
 
+(defcustom smtpmail-strict-content nil
+  "Non-nil means send only what the server has said it can take.
+A message is then refused before anything of it goes out, if it has 8-bit
+text and the server does not announce 8BITMIME, if its header has
+characters that are not ASCII and the server does not announce SMTPUTF8,
+or if a line is longer than 998 octets.  Text for which smtpmail itself
+writes the MIME fields, such as that of Mail mode, is made
+quoted-printable, which any server takes.
+nil sends all that as it is, with a note in the trace."
+  :type 'boolean
+  :package-version '(smtpmail . "0.1.0"))
+
 (defcustom smtpmail-retries 10
   "How many times a message is tried while the server says \"try again\".
 Those are replies with a code of 4yz."

@@ -140,7 +140,7 @@ opened in Lisp, and the current buffer its trace."
                (smtpmail-session-delivery session)
                (smtpmail-session-question session)
                (encode-coding-string command 'utf-8-unix))
-        (error "A command of more than one line, or far too long"))
+        (error "A command with a line break or another control character, or far too long"))
       (setf (smtpmail-session-line-due session) t))))
 
 (defun smtpmail-read-response (process)

@@ -156,11 +156,23 @@ WHY is the server's refusal."
 (defun smtpmail--write-copies (message done)
   "Write the Fcc copies of MESSAGE; tell what failed.
 DONE is a word for what became of the message itself."
-  (pcase-dolist (`(,file ,why ,buffer) (smtpmail-message-write-fcc message))
+  (pcase-dolist (`(,file ,why ,buffer) (smtpmail--write-fcc message))
     (display-warning
      'smtpmail
      (format "%s, but the copy in %s could not be written: %s; \
 it is in the buffer %s" done file why buffer))))
+
+(defun smtpmail--write-fcc (message)
+  "Write the Fcc copies of MESSAGE; return what failed.
+What was told of the message itself stays in the echo area."
+  ;; "Added to FILE" takes its place, and empties the echo area even if
+  ;; messages are inhibited.
+  (let ((said (current-message)))
+    (prog1 (let ((inhibit-message t))
+             (smtpmail-message-write-fcc message))
+      (when said
+        (let ((message-log-max nil))
+          (message "%s" said))))))
 
 (defun smtpmail-via-smtp (recipient smtpmail-text-buffer
                                     &optional ask-for-password _send-attempts)
@@ -236,6 +248,7 @@ Everything else is what the variables say."
                             (smtpmail-auth-entry-p host smtpmail-smtp-service))
        :clear-login ,(or (eq security 'never) (smtpmail--this-machine-p host))
        :verb ,smtpmail-debug-verb
+       :strict-content ,smtpmail-strict-content
        :refused-recipients ,(if (and (eq smtpmail-on-refused-recipients 'ask)
                                      (not (smtpmail-auth-can-prompt-p)))
                                 'abort

@@ -128,7 +128,7 @@ In TEXT, @FCC@ stands for the name of a file."
       (swallow ,(funcall mail head) (mail-mailer-swallows-blank-line . t)))))
 
 (defconst smtpmail-message-tests--defaults
-  '((mail-aliases) (mail-personal-alias-file . "/nonexistent")
+  '((mail-aliases) (mail-personal-alias-file . "/nonexistent/aliases")
     (mail-from-style . angles) (user-full-name . "Me Myself")
     (user-mail-address . "me@example.org") (mail-interactive)
     (smtpmail-code-conv-from) (mail-send-nonascii . mime)

@@ -27,6 +27,7 @@
 (defvar smtpmail-code-conv-from nil)
 (defvar smtpmail-local-domain nil)
 (defvar smtpmail-sendto-domain nil)
+(defvar smtpmail-strict-content nil)
 (defvar mail-aliases)
 (defvar mail-alias-modtime)
 

@@ -19,8 +19,8 @@
 ;;; Commentary:
 
 ;; The oddities of real servers that no transcript can show, because they
-;; need time, TLS or a whole Emacs, and a check of the table in
-;; test/servers/quirks.org that says what shows which.
+;; need time, TLS or a whole Emacs, and a check of the tables in
+;; test/servers/*.org that say what shows which.
 
 ;;; Code:
 
@@ -95,24 +95,32 @@ The built-in writes network-security.data there, and fails if it cannot."
         (should (alist-get 'tls (smtpmail-test-message server)))))))
 
 (ert-deftest smtpmail-quirks-tests-table ()
-  "What the table names is there: each row a test, each test a test."
+  "What the tables name is there: each row a test, each test a test."
   (let ((tests (with-temp-buffer
                  (dolist (file (append
                                 (directory-files
                                  (concat smtpmail-quirks-tests--root "test") t
                                  "-tests\\.el\\'")
                                 (directory-files-recursively
+                                 (concat smtpmail-quirks-tests--root
+                                         "test/checklist")
+                                 "-tests\\.el\\'")
+                                (directory-files-recursively
                                  (concat smtpmail-quirks-tests--root "test/real")
                                  "-tests\\.el\\'")
                                 (directory-files-recursively
                                  (concat smtpmail-quirks-tests--root "test/rust")
+                                 "\\.rs\\'")
+                                (directory-files-recursively
+                                 (concat smtpmail-quirks-tests--root "src")
                                  "\\.rs\\'")))
                    (insert-file-contents file))
                  (buffer-string)))
         (rows 0))
     (with-temp-buffer
-      (insert-file-contents
-       (concat smtpmail-quirks-tests--root "test/servers/quirks.org"))
+      (dolist (table '("quirks" "starttls" "hostile"))
+        (insert-file-contents
+         (format "%stest/servers/%s.org" smtpmail-quirks-tests--root table)))
       (while (re-search-forward "^| [^|]+ | +\\([^|\n]+[^ |]\\) +|$" nil t)
         (let ((shown (match-string 1)))
           (unless (equal shown "shown by")
@@ -129,7 +137,7 @@ The built-in writes network-security.data there, and fails if it cannot."
                              (replace-regexp-in-string "\\`real " "" name))
                             "[ (]")
                     tests)))))))))
-    (should (> rows 20))))
+    (should (> rows 60))))
 
 (provide 'smtpmail-quirks-tests)
 

@@ -449,20 +449,10 @@ impl<'a> Courier<'a> {
             // It goes back to the line with the end of the connection.
             Settled::Untried => {}
             Settled::NextBatch => self.line.push_front(place),
-            Settled::Again(failure) => {
-                let may_retry =
-                    self.tries < self.request.attempts && self.mails[place].texts_refused < 2;
-                match may_retry {
-                    true => {
-                        self.later.push_back(place);
-                        self.refused_for_now.get_or_insert(failure);
-                    }
-                    false => self.finish(place, Verdict::Failed(failure)),
-                }
-            }
+            Settled::Again(failure) => self.try_later(place, failure),
             Settled::Over(verdict) => self.finish(place, verdict),
             Settled::Demanded(failure) if std::mem::replace(&mut self.demanded, true) => {
-                self.finish(place, Verdict::Failed(failure));
+                self.without_login(place, failure);
             }
             Settled::Demanded(failure) => {
                 self.line.push_front(place);
@@ -479,6 +469,27 @@ impl<'a> Courier<'a> {
             }
         }
         None
+    }
+
+    /// The mail at `place` was refused for now: it waits for another try, if there is
+    /// to be one.
+    fn try_later(&mut self, place: usize, failure: Failure) {
+        let may_retry = self.tries < self.request.attempts && self.mails[place].texts_refused < 2;
+        match may_retry {
+            true => {
+                self.later.push_back(place);
+                self.refused_for_now.get_or_insert(failure);
+            }
+            false => self.finish(place, Verdict::Failed(failure)),
+        }
+    }
+
+    /// The refusal that might have meant a login stands: there is none.
+    fn without_login(&mut self, place: usize, failure: Failure) {
+        match failure.is_transient() {
+            true => self.try_later(place, failure),
+            false => self.finish(place, Verdict::Failed(failure)),
+        }
     }
 
     /// Wait after `failure`, longer each time; false when stopped.

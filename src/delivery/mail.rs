@@ -92,6 +92,8 @@ impl Mail {
                 .collect(),
             octets: facts.wire_len,
             eight_bit: facts.eight_bit,
+            header_eight_bit: facts.header_eight_bit,
+            longest_line: facts.longest_line,
         })
     }
 

@@ -289,6 +289,12 @@ impl<'a> Session<'a> {
     fn act(&mut self) {
         while let Some(output) = self.dialogue.next_output() {
             match output {
+                Output::Send(commands) if self.is_answered_before(&commands) => {
+                    let text = "the server answered STARTTLS before it was said: an attack, or a broken server";
+                    self.trace.note(self.mailbox, text);
+                    let failure = Failure::new(FailureKind::Tls, Phase::StartTls, text);
+                    self.feed(Input::Closed(failure));
+                }
                 Output::Send(commands) => {
                     self.warn_of_weaker_login(&commands);
                     for command in &commands {
@@ -386,6 +392,12 @@ impl<'a> Session<'a> {
             self.trace.note(self.mailbox, &text);
             self.mailbox.post(Event::Warning(text));
         }
+    }
+
+    /// Whether STARTTLS is about to be said and something that could pass for its
+    /// answer is here already.
+    fn is_answered_before(&self, commands: &[Command]) -> bool {
+        commands.iter().any(|c| matches!(c, Command::StartTls)) && self.reader.has_leftovers()
     }
 
     fn start_tls(&mut self) -> Result<(), Failure> {

@@ -79,6 +79,7 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
             "send-rest" => RefusedRecipients::SendRest,
             other => return Err(Error::msg(format!("unknown policy {other}"))),
         },
+        strict_content: plist.flag(":strict-content")?,
         without: Vec::new(),
     };
     Ok(Ok(Request {

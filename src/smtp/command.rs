@@ -51,14 +51,12 @@ impl Line {
     /// Longest line taken, in octets: tokens of OAuth are long.
     pub const LIMIT: usize = 12 * 1024;
 
-    /// The line, unless it would be more than one, or is too long.
+    /// The line, unless it would be more than one, has another control character, or
+    /// is too long.
     pub fn new(line: Secret) -> Option<Self> {
         let fits = line.len() <= Self::LIMIT;
-        let one = !line
-            .expose()
-            .iter()
-            .any(|octet| matches!(octet, b'\r' | b'\n' | 0));
-        (fits && one).then_some(Self(line))
+        let plain = !line.expose().iter().any(u8::is_ascii_control);
+        (fits && plain).then_some(Self(line))
     }
 
     /// `AUTH` and its mechanism are shown, nothing else.

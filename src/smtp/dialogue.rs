@@ -48,6 +48,7 @@
 
 pub mod transaction;
 
+mod content;
 mod ending;
 mod flight;
 mod login;
@@ -117,6 +118,9 @@ pub struct Plan {
     pub verb: bool,
     /// Some refused, some accepted.
     pub refused_recipients: RefusedRecipients,
+    /// Whether a text that needs what the server has not announced is refused, and
+    /// not sent as it is.
+    pub strict_content: bool,
     /// What this server has shown not to handle, whatever it announces.
     pub without: Vec<SpeedUp>,
 }

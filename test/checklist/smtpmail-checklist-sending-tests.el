@@ -199,6 +199,11 @@ Where it has none, From chooses nothing."
 (ert-deftest smtpmail-checklist-22-login-on-demand ()
   "A server that demands a login after all makes us ask for one, once."
   (dolist (rule '("mail#1=reply 530 5.7.0 Log in" "mail#1=reply 503 5.5.1 AUTH first"
+                  "mail#1=reply 535 5.7.8 Log in" "mail#1=reply 454 4.7.0 Log in"
+                  "mail#1=reply 550 5.7.1 Log in" "rcpt#1=reply 530 5.7.0 Log in"
+                  "rcpt#1=reply 503 AUTH first" "rcpt#1=reply 535 Log in"
+                  "rcpt#1=reply 454 4.7.1 Relaying denied"
+                  "rcpt#1=reply 551 Not here" "rcpt#1=reply 553 Not allowed"
                   "rcpt#1=reply 550 5.7.1 Relaying denied, authenticate"
                   "rcpt#1=reply 554 5.7.1 Relaying denied"))
     (ert-info (rule)
@@ -212,6 +217,18 @@ Where it has none, From chooses nothing."
                                    (should-not (smtpmail-test-send))))))))
         (should (equal (alist-get 'auth_user (smtpmail-test-message server))
                        "alice"))))))
+
+(ert-deftest smtpmail-checklist-22-login-on-demand-in-vain ()
+  "Nobody answers: the refusal stands, and one for now is tried again."
+  (pcase-dolist (`(,rule ,tries) '(("mail=reply 535 5.7.8 Log in" 1)
+                                   ("rcpt=reply 454 4.7.1 Relaying denied" 2)))
+    (ert-info (rule)
+      (smtpmail-test-with-server (server smtpmail-checklist-login "--on" rule
+                                         "--caps-tls" "AUTH PLAIN")
+        (smtpmail-checklist-with-authinfo ""
+          (let ((smtpmail-retries 2))
+            (should (string-search (substring rule 11 20) (smtpmail-test-send)))))
+        (should (= tries (length (smtpmail-checklist-commands server "MAIL"))))))))
 
 ;;;; 23: replies
 

@@ -131,6 +131,26 @@ fn starttls_refused_or_broken_never_goes_on_in_clear() {
 }
 
 #[test]
+fn what_stands_before_starttls_is_no_answer_to_it() {
+    for rule in ["ehlo=inject 220 go", r"ehlo=inject 220 g\c"] {
+        for security in [Security::Opportunistic, Security::Required] {
+            let server = start(options_on(&[rule]));
+            let mut request = request(&server);
+            request.plan.security = security;
+            let ended = deliver(request);
+            ended.assert_failed(FailureKind::Tls, Phase::StartTls);
+            assert!(
+                ended.failure().text.contains("before it was said"),
+                "{rule}"
+            );
+            let commands = server.report().commands;
+            assert!(!commands.contains_key("STARTTLS"), "{rule}");
+            assert!(!commands.contains_key("MAIL"), "{rule}");
+        }
+    }
+}
+
+#[test]
 fn an_address_is_checked_as_an_address() {
     let server = start(options());
     let mut good = request(&server);

@@ -75,6 +75,8 @@ fn message(id: MessageId, recipients: usize, octets: u64) -> Message {
             .collect(),
         octets,
         eight_bit: false,
+        header_eight_bit: false,
+        longest_line: 78,
     }
 }
 
@@ -102,6 +104,7 @@ fn plan(seed: u16) -> Plan {
             1 => RefusedRecipients::Ask,
             _ => RefusedRecipients::SendRest,
         },
+        strict_content: false,
         without: Vec::new(),
     }
 }

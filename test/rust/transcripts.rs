@@ -125,7 +125,7 @@ fn setting(word: &str) -> (&str, &str) {
 
 /// `ehlo=NAME`, `security=implicit|never|opportunistic|required`,
 /// `mechanisms=A,B`, `login=USER:SECRET`, `login-final` (that login is required
-/// of the server), `login-required`, `clear-login-allowed`, `verb`,
+/// of the server), `login-required`, `clear-login-allowed`, `verb`, `strict-content`,
 /// `refused=abort|ask|send-rest`, `without=chunking|pipelining|pipelined-login`.
 fn plan(text: &str) -> (Plan, Vec<Mechanism>) {
     let mut plan = Plan {
@@ -141,6 +141,7 @@ fn plan(text: &str) -> (Plan, Vec<Mechanism>) {
         },
         verb: false,
         refused_recipients: RefusedRecipients::Ask,
+        strict_content: false,
         without: Vec::new(),
     };
     let mut mechanisms = vec![Mechanism::CramMd5, Mechanism::Plain, Mechanism::Login];
@@ -167,6 +168,7 @@ fn plan(text: &str) -> (Plan, Vec<Mechanism>) {
             ("login-required", "") => plan.login_required = true,
             ("clear-login-allowed", "") => plan.clear_login_allowed = true,
             ("verb", "") => plan.verb = true,
+            ("strict-content", "") => plan.strict_content = true,
             ("refused", "abort") => plan.refused_recipients = RefusedRecipients::Abort,
             ("refused", "ask") => plan.refused_recipients = RefusedRecipients::Ask,
             ("without", "chunking") => plan.without.push(SpeedUp::Chunking),
@@ -180,7 +182,7 @@ fn plan(text: &str) -> (Plan, Vec<Mechanism>) {
     (plan, mechanisms)
 }
 
-/// `from=PATH to=A,B octets=N eight-bit`.
+/// `from=PATH to=A,B octets=N eight-bit[=header] longest-line=N`.
 fn message(text: &str, id: u64) -> Message {
     let mut message = Message {
         id,
@@ -188,6 +190,8 @@ fn message(text: &str, id: u64) -> Message {
         recipients: Vec::new(),
         octets: 100,
         eight_bit: false,
+        header_eight_bit: false,
+        longest_line: 78,
     };
     for (key, value) in text.split_whitespace().map(setting) {
         match (key, value) {
@@ -198,6 +202,10 @@ fn message(text: &str, id: u64) -> Message {
             }
             ("octets", number) => message.octets = number.parse().expect(number),
             ("eight-bit", "") => message.eight_bit = true,
+            ("eight-bit", "header") => {
+                (message.eight_bit, message.header_eight_bit) = (true, true);
+            }
+            ("longest-line", number) => message.longest_line = number.parse().expect(number),
             _ => panic!("no such setting of a message: {key}={value}"),
         }
     }

@@ -85,6 +85,7 @@ impl Connection {
             },
             verb: false,
             refused_recipients: case.refused,
+            strict_content: false,
             without: case.without.clone(),
         };
         let mut connection = Self {
@@ -116,6 +117,8 @@ impl Connection {
                 recipients: recipients.clone(),
                 octets: 1000,
                 eight_bit: false,
+                header_eight_bit: false,
+                longest_line: 78,
             });
         }
     }

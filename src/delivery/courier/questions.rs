@@ -1,7 +1,7 @@
 //! What the courier has to ask, and what it makes of the answers.
 
 use super::{Courier, End, place_of};
-use crate::delivery::mailbox::{Answer, Event, Question, QuestionId, TrustAnswer, Verdict};
+use crate::delivery::mailbox::{Answer, Event, Question, QuestionId, TrustAnswer};
 use crate::delivery::session::Session;
 use crate::net::signal::Signal;
 use crate::smtp::dialogue::{self, CredentialsReason, Input, LoginAnswer, RefusedRecipients};
@@ -120,7 +120,7 @@ impl Courier<'_> {
             }
             (_, Kind::DemandedCredentials(failure), session) => {
                 if let Some(place) = self.line.pop_front() {
-                    self.finish(place, Verdict::Failed(failure));
+                    self.without_login(place, failure);
                 }
                 if let Some(session) = session {
                     self.feed(session);

@@ -4,7 +4,6 @@
 //! With CHUNKING the text follows its envelope at once where the replies to the
 //! recipients could change nothing, and the next envelope follows the text.
 
-use super::super::capabilities::SizeLimit;
 use super::super::command::{Command, MailParameters};
 use super::super::content::Framing;
 use super::super::failure::{Failure, FailureKind, Phase};
@@ -282,6 +281,7 @@ impl Dialogue {
 
     fn begin_transaction(&mut self, message: Message) {
         let id = message.id;
+        self.note_lacks(&message);
         // Behind a BDAT that may yet be refused (RFC 3030 §2).
         let behind_chunk = (self.transactions.back()).is_some_and(|t| t.framing == Framing::Chunk);
         if std::mem::take(&mut self.reset_needed) || behind_chunk {
@@ -290,7 +290,7 @@ impl Dialogue {
         let parameters = MailParameters {
             size: self.capabilities.size.map(|_| message.octets),
             eight_bit: message.eight_bit && self.capabilities.eight_bit_mime,
-            smtputf8: message.needs_smtputf8(),
+            smtputf8: self.says_smtputf8(&message),
         };
         self.backlog.push_back((
             Command::Mail(message.reverse_path.clone(), parameters),
@@ -324,26 +324,6 @@ impl Dialogue {
             self.backlog.push_back(data);
         }
         self.transactions.push_back(transaction);
-    }
-
-    /// Whether this server can be told of the message at all.
-    fn expressible(&self, message: &Message) -> Result<(), Failure> {
-        let refuse = |text: String| Err(Failure::new(FailureKind::Content, Phase::Mail, text));
-        if message.recipients.is_empty() {
-            return refuse("the message has no recipients".into());
-        }
-        if message.needs_smtputf8() && !self.capabilities.smtputf8 {
-            return refuse(
-                "the server does not take addresses that are not ASCII (no SMTPUTF8)".into(),
-            );
-        }
-        match self.capabilities.size {
-            Some(SizeLimit::Octets(limit)) if message.octets > limit => refuse(format!(
-                "the message has {} octets, the server takes at most {limit}",
-                message.octets
-            )),
-            _ => Ok(()),
-        }
     }
 
     /// Send what the window has room for, in one flight.

@@ -57,6 +57,9 @@ pub enum CredentialsReason {
     Refused(Failure),
 }
 
+/// Why there is no login where no mechanism was to the server's liking.
+const NONE_TAKEN: &str = "the server takes none of the mechanisms it offers";
+
 /// An AUTH under way.
 pub(super) struct Login {
     answer: LoginAnswer,
@@ -212,7 +215,7 @@ impl Dialogue {
         let Some(mechanism) = rest.pop_front() else {
             return match password_refusal {
                 Some(failure) => self.ask_for_credentials(CredentialsReason::Refused(failure)),
-                None => self.login_failed("the server takes none of the mechanisms it offers"),
+                None => self.login_failed(NONE_TAKEN),
             };
         };
         // Never the same one twice (RFC 5802 §5.1).
@@ -371,6 +374,9 @@ impl Dialogue {
                 return self.ask_for_credentials(CredentialsReason::Refused(refusal));
             }
             login.password_refusal = Some(refusal);
+        } else if login.rest.is_empty() && login.password_refusal.is_none() {
+            let text = format!("{NONE_TAKEN}: {}", reply.text());
+            return self.login_failed(&text);
         }
         self.try_mechanism(login.answer, login.rest, login.password_refusal);
     }

@@ -17,7 +17,7 @@ use super::flight::Due;
 /// The number by which the caller knows a message.
 pub type MessageId = u64;
 
-/// What the dialogue has to know of a message: its envelope and three facts
+/// What the dialogue has to know of a message: its envelope and some facts
 /// about its text, which itself stays outside.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -32,6 +32,10 @@ pub struct Message {
     pub octets: u64,
     /// Whether the text has octets above 127.
     pub eight_bit: bool,
+    /// Whether its header has some.
+    pub header_eight_bit: bool,
+    /// Octets of its longest line, without the CRLF.
+    pub longest_line: usize,
 }
 
 impl Message {
@@ -203,7 +207,7 @@ impl Transaction {
         self.open_at_server = reply.class() == ReplyClass::Completed;
         if !self.open_at_server {
             let failure = Failure::from_reply(Phase::Mail, reply);
-            let demanded = self.login_may_help && matches!(reply.code(), 530 | 503);
+            let demanded = self.login_may_help && asks_for_login(&failure);
             self.decision = Decision::Abandon(failed(failure, demanded));
         }
     }
@@ -233,9 +237,9 @@ impl Transaction {
         let Some(worst) = self.refusals().min_by_key(|failure| failure.is_transient()) else {
             return Decision::Proceed;
         };
-        // Relaying refused before login comes as any of these (spec: 530,
-        // 550 to 554; 503 from servers that speak of sequence).
-        let demanded = self.login_may_help && matches!(worst.code, Some(503 | 530 | 550..=554));
+        // Not now for one of several is taken at its word.
+        let speaks_for_all = !worst.is_transient() || self.accepted() == 0;
+        let demanded = self.login_may_help && speaks_for_all && asks_for_login(worst);
         if self.accepted() == 0 || self.policy == RefusedRecipients::Abort || demanded {
             return Decision::Abandon(failed(worst.clone(), demanded));
         }
@@ -346,6 +350,21 @@ fn failed(failure: Failure, demanded: bool) -> Verdict {
         Verdict::LoginDemanded(failure)
     } else {
         Verdict::Failed(failure)
+    }
+}
+
+/// Whether a refusal of MAIL or RCPT before a login may mean that one is wanted:
+/// RFC 4954 §6 has 530, 535 and 454, servers that speak of sequence say 503, and
+/// relaying is refused with any of 550 to 554. To MAIL these say more often that
+/// the message is too large, so there the status must be one of policy (RFC 3463
+/// §3.8).
+fn asks_for_login(failure: &Failure) -> bool {
+    let of_policy = failure.status.map(|status| status.subject == 7);
+    match failure.code {
+        Some(503 | 530 | 535) => true,
+        Some(454) => of_policy != Some(false),
+        Some(550..=554) => failure.phase == Phase::Recipient || of_policy == Some(true),
+        _ => false,
     }
 }
 

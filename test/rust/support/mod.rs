@@ -185,6 +185,7 @@ pub fn request_to(port: u16, authority: PathBuf) -> Request {
             },
             verb: false,
             refused_recipients: RefusedRecipients::Abort,
+            strict_content: false,
             without: Vec::new(),
         },
         tls: TlsFiles {
