@@ -89,7 +89,7 @@ The built-in writes network-security.data there, and fails if it cannot."
                     (with-temp-buffer
                       (insert ,(smtpmail-test-mail "To: you@example.net\n"))
                       (smtpmail-send-it)))
-                  :home "/nonexistent")))
+                  :home "/dev/null/home")))
         (ert-info ((plist-get run :stderr))
           (should (eql 0 (plist-get run :exit))))
         (should (alist-get 'tls (smtpmail-test-message server)))))))
