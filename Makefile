@@ -162,9 +162,23 @@ install: module lisp doc ## install into LISPDIR, or below PREFIX and DESTDIR
 	@echo '  (load "$(LISPDIR)/smtpmail-autoloads" nil t)'
 	@echo "  (setq send-mail-function 'smtpmail-send-it)"
 
+PACKAGE = build/package/smtpmail-$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml).tar
+
+.PHONY: package
+package: $(PACKAGE) ## build the archive for package-install-file, crates and engine in it
+
+$(PACKAGE): package/build.py $(ENGINE) $(LISP) doc/smtpmail.info README.org NEWS.org
+	@EMACS=$(EMACS) python3 package/build.py build/package $(ENGINE)
+
+# Some minutes: the engine is built from the package, without a network.
+.PHONY: test-package
+test-package: $(PACKAGE) lisp $(SERVER) ## install the package in clean homes, build its engine offline, send
+	@SMTPMAIL_PACKAGE=$(abspath $(PACKAGE)) SMTPMAIL_USER_HOME="$(HOME)" SERVER=$(SERVER) EMACS=$(EMACS) \
+	  sh test/run-ert.sh test/package/*-tests.el
+
 .PHONY: clean
 clean: ## remove what was built (downloaded servers in build/ stay)
 	$(CARGO) clean -q
 	rm -f lisp/*.elc lisp/smtpmail-autoloads.el lisp/smtpmail-core.*
 	rm -f doc/*.info doc/*.html
-	rm -rf build/demo build/test
+	rm -rf build/demo build/test build/package

@@ -6,7 +6,8 @@
 # usage: SERVER=PROGRAM EMACS=PROGRAM matrix.sh [FILE...]
 set -eu
 cd "$(dirname "$0")/.."
-tree=$PWD/build/matrix
+root=$PWD
+tree=$root/build/matrix
 # What the second Emacs is there for.
 wanted_version=30
 
