@@ -145,9 +145,9 @@ doc/smtpmail.html: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt
 
 # The `dir' file beside the manual is what makes Emacs list it.
 .PHONY: screens
-screens: module lisp $(SERVER) ## take the screens of the manual from the program
+screens: module lisp $(SERVER) ## take the screens of the manual and the README from the program
 	@SMTPMAIL_WRITE_SCREENS=1 SERVER=$(SERVER) EMACS=$(EMACS) \
-	  sh test/run-ert.sh test/smtpmail-outbox-terminal-tests.el
+	  sh test/run-ert.sh test/smtpmail-outbox-terminal-tests.el test/smtpmail-send-terminal-tests.el
 
 .PHONY: install
 install: module lisp doc ## install into LISPDIR, or below PREFIX and DESTDIR
@@ -173,7 +173,7 @@ $(PACKAGE): package/build.py $(ENGINE) $(LISP) doc/smtpmail.info README.org NEWS
 # Some minutes: the engine is built from the package, without a network.
 .PHONY: test-package
 test-package: $(PACKAGE) lisp $(SERVER) ## install the package in clean homes, build its engine offline, send
-	@SMTPMAIL_PACKAGE=$(abspath $(PACKAGE)) SMTPMAIL_USER_HOME="$(HOME)" SERVER=$(SERVER) EMACS=$(EMACS) \
+	@SMTPMAIL_TEST_LIMIT=3600 SMTPMAIL_PACKAGE=$(abspath $(PACKAGE)) SMTPMAIL_USER_HOME="$(HOME)" SERVER=$(SERVER) EMACS=$(EMACS) \
 	  sh test/run-ert.sh test/package/*-tests.el
 
 .PHONY: clean
