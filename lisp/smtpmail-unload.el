@@ -182,6 +182,8 @@ Ask first if mail is being sent.  What the user set is kept."
     (pcase-dolist (`(,variable . ,value) settings)
       (set-default variable value)))
   (unload-feature 'smtpmail-unload t)
+  ;; From Emacs 29 on that brings the autoload back.
+  (fmakunbound 'smtpmail-unload-function)
   (message "The built-in smtpmail is back")
   ;; There is nothing left to unload.
   t)

@@ -163,39 +163,51 @@ Return what the last one is."
     lisp))
 
 (ert-deftest smtpmail-package-tests-vc ()
-  "A checkout by package-vc, or by use-package and `:vc', sends."
+  "A checkout by package-vc sends, in the next Emacs."
   (skip-unless (>= emacs-major-version 29))
-  (dolist (way (append
-                '((let ((inhibit-message t))
-                    (package-vc-install
-                     '(smtpmail :url URL :lisp-dir "lisp" :vc-backend Git))))
-                (and (>= emacs-major-version 30)
-                     '((use-package smtpmail
-                         :vc (:url URL :lisp-dir "lisp" :rev :newest
-                                   :vc-backend Git))))))
-    (dolist (before (list nil smtpmail-package-tests--builtin))
-      (ert-info ((format "%S, before: %S" way before))
-        (smtpmail-test-with-directory home
-          (smtpmail-test-with-server (server)
-            (let ((clone (expand-file-name "smtpmail" home)))
-              (smtpmail-package-tests--checkout clone)
-              (smtpmail-package-tests--emacs
-               home before
-               '(require 'package)
-               '(package-initialize)
-               '(require 'package-vc)
-               '(require 'use-package)
-               (cl-subst clone 'URL way)
-               nil)
-              (let ((lisp (smtpmail-package-tests--put-engine home))
-                    (sent (apply #'smtpmail-package-tests--emacs home
-                                 `(,before
-                                   (require 'package)
-                                   (package-initialize)
-                                   ,@(smtpmail-package-tests--send-forms server)))))
-                (should (file-equal-p (car sent) lisp))
-                (should (nth 1 sent)))
-              (should (smtpmail-test-message server)))))))))
+  (dolist (before (list nil smtpmail-package-tests--builtin))
+    (ert-info ((format "before: %S" before))
+      (smtpmail-test-with-directory home
+        (smtpmail-test-with-server (server)
+          (let ((clone (expand-file-name "smtpmail" home)))
+            (smtpmail-package-tests--checkout clone)
+            (smtpmail-package-tests--emacs
+             home before
+             '(require 'package)
+             '(package-initialize)
+             `(let ((inhibit-message t))
+                (package-vc-install '(smtpmail :url ,clone :lisp-dir "lisp"
+                                               :vc-backend Git)))
+             nil)
+            (let ((lisp (smtpmail-package-tests--put-engine home))
+                  (sent (apply #'smtpmail-package-tests--emacs home
+                               `(,before
+                                 (require 'package)
+                                 (package-initialize)
+                                 ,@(smtpmail-package-tests--send-forms server)))))
+              (should (file-equal-p (car sent) lisp))
+              (should (nth 1 sent)))
+            (should (smtpmail-test-message server))))))))
+
+(ert-deftest smtpmail-package-tests-use-package ()
+  "`use-package' with `:load-path' sends, even over a loaded built-in."
+  (skip-unless (>= emacs-major-version 29))
+  (dolist (before (list nil smtpmail-package-tests--builtin))
+    (ert-info ((format "before: %S" before))
+      (smtpmail-test-with-directory home
+        (smtpmail-test-with-server (server)
+          (let ((sent (apply #'smtpmail-package-tests--emacs home
+                             `(,before
+                               (require 'use-package)
+                               (use-package smtpmail
+                                 :load-path ,smtpmail-test-lisp
+                                 :init (load "smtpmail-autoloads" nil t)
+                                 :config (setq send-mail-function
+                                               'smtpmail-send-it))
+                               ,@(smtpmail-package-tests--send-forms server)))))
+            (should (file-equal-p (car sent) smtpmail-test-lisp))
+            (should (nth 1 sent)))
+          (should (smtpmail-test-message server)))))))
 
 (provide 'smtpmail-package-tests)
 
