@@ -199,7 +199,8 @@ A module that is loaded must not be written over: that would kill Emacs."
                     (with-current-buffer buffer (erase-buffer))
                     (make-process :name "smtpmail-build" :buffer buffer
                                   :command '("cargo" "build" "--release" "--locked" "--lib")
-                                  :connection-type 'pipe :noquery t))))
+                                  :connection-type 'pipe :noquery t
+                                  :sentinel #'ignore))))
     (unwind-protect
         (while (process-live-p process)
           (accept-process-output process 0.5)
@@ -207,7 +208,11 @@ A module that is loaded must not be written over: that would kill Emacs."
       (when (process-live-p process)
         (kill-process process)))
     (unless (eq 0 (process-exit-status process))
-      (unless noninteractive (display-buffer buffer))
+      (unless noninteractive
+        (with-selected-window (display-buffer buffer)
+          ;; What went wrong is said last.
+          (goto-char (point-max))
+          (recenter -1)))
       (error "Smtpmail's engine could not be built; see the buffer %s"
              (buffer-name buffer)))
     (progress-reporter-done reporter)))

@@ -117,8 +117,8 @@ Return what the last one is."
     (smtpmail-test-with-server (server)
       (should (eql 0 (call-process "tar" nil nil nil "xf"
                                    smtpmail-package-tests--archive "-C" home)))
-      (let ((lisp (car (file-expand-wildcards
-                        (expand-file-name "smtpmail-[0-9]*/" home)))))
+      (let ((lisp (file-name-as-directory
+                   (car (directory-files home t "\\`smtpmail-[0-9.]+\\'")))))
         (dolist (before (list nil smtpmail-package-tests--builtin))
           (let ((sent (apply #'smtpmail-package-tests--emacs home
                              `(,before
