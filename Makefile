@@ -145,9 +145,10 @@ doc/smtpmail.html: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt doc/
 
 # The `dir' file beside the manual is what makes Emacs list it.
 .PHONY: screens
-screens: module lisp $(SERVER) ## take the screens of the manual from the program
+screens: module lisp $(SERVER) ## take the screens of the manual and the README from the program
 	@SMTPMAIL_WRITE_SCREENS=1 SERVER=$(SERVER) EMACS=$(EMACS) \
-	  sh test/run-ert.sh test/smtpmail-outbox-terminal-tests.el test/smtpmail-doctor-screen-tests.el
+	  sh test/run-ert.sh test/smtpmail-outbox-terminal-tests.el test/smtpmail-send-terminal-tests.el \
+	    test/smtpmail-doctor-screen-tests.el
 
 .PHONY: doctor
 doctor: module lisp ## say why mail does not go; INIT is your init file, ARGS accounts and to=ADDRESS
@@ -167,9 +168,23 @@ install: module lisp doc ## install into LISPDIR, or below PREFIX and DESTDIR
 	@echo '  (load "$(LISPDIR)/smtpmail-autoloads" nil t)'
 	@echo "  (setq send-mail-function 'smtpmail-send-it)"
 
+PACKAGE = build/package/smtpmail-$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml).tar
+
+.PHONY: package
+package: $(PACKAGE) ## build the archive for package-install-file, crates and engine in it
+
+$(PACKAGE): package/build.py $(ENGINE) $(LISP) doc/smtpmail.info README.org NEWS.org
+	@EMACS=$(EMACS) python3 package/build.py build/package $(ENGINE)
+
+# Some minutes: the engine is built from the package, without a network.
+.PHONY: test-package
+test-package: $(PACKAGE) lisp $(SERVER) ## install the package in clean homes, build its engine offline, send
+	@SMTPMAIL_TEST_LIMIT=3600 SMTPMAIL_PACKAGE=$(abspath $(PACKAGE)) SMTPMAIL_USER_HOME="$(HOME)" SERVER=$(SERVER) EMACS=$(EMACS) \
+	  sh test/run-ert.sh test/package/*-tests.el
+
 .PHONY: clean
 clean: ## remove what was built (downloaded servers in build/ stay)
 	$(CARGO) clean -q
 	rm -f lisp/*.elc lisp/smtpmail-autoloads.el lisp/smtpmail-core.*
 	rm -f doc/*.info doc/*.html
-	rm -rf build/demo build/test
+	rm -rf build/demo build/test build/package

@@ -1,10 +1,9 @@
-;;; smtpmail-auth.el --- User names and passwords for smtpmail  -*- lexical-binding: t; -*-
+;;; smtpmail-auth.el --- User names and passwords for smtpmail  -*- lexical-binding: t -*-
 
-;; Copyright (C) 2026  The smtpmail-rs authors
-
+;; Copyright (C) 2026 The smtpmail contributors
 ;; SPDX-License-Identifier: GPL-3.0-or-later
 
-;; This program is free software; you can redistribute it and/or modify
+;; This program is free software: you can redistribute it and/or modify
 ;; it under the terms of the GNU General Public License as published by
 ;; the Free Software Foundation, either version 3 of the License, or
 ;; (at your option) any later version.
@@ -146,6 +145,10 @@ The keys of client certificates that were unlocked are locked again."
   (put 'smtpmail-auth-forget 'smtpmail-auth--typed nil)
   (when (called-interactively-p 'interactive)
     (message "SMTP passwords typed in this session are forgotten")))
+
+(defun smtpmail-auth-unload-function ()
+  "Forget what was typed, which nothing could forget any more."
+  (ignore (smtpmail-auth-forget)))
 
 ;;;; `smtpmail-auth-credentials'
 

@@ -26,6 +26,7 @@
 
 ;;; Code:
 
+(require 'seq)
 (require 'subr-x)
 
 (declare-function smtpmail-module--version "ext:exports.rs" ())
@@ -50,11 +51,13 @@ M-x smtpmail-use-builtin goes back to the built-in smtpmail"))
 
 (defun smtpmail-module--source-directory ()
   "Return the directory of the engine's sources, or nil if they are not here."
-  (let ((directory (file-name-directory
-                    (directory-file-name smtpmail-module--directory))))
-    (and (file-exists-p (expand-file-name "Cargo.toml" directory))
-         (file-directory-p (expand-file-name "src" directory))
-         directory)))
+  (seq-find (lambda (directory)
+              (and (file-exists-p (expand-file-name "Cargo.toml" directory))
+                   (file-directory-p (expand-file-name "src" directory))))
+            ;; In a package, and in a checkout.
+            (list (expand-file-name "engine/" smtpmail-module--directory)
+                  (file-name-directory
+                   (directory-file-name smtpmail-module--directory)))))
 
 (defconst smtpmail-module--piece (* 64 1024)
   "Octets of the engine's file read at once.
@@ -96,8 +99,10 @@ done.  Nothing is sent then, and nothing else takes its place silently."
       (condition-case failure
           ;; Not `module-load': the same file must not be loaded twice.
           (require 'smtpmail-core file)
-        (error (smtpmail-module--fail
-                file (error-message-string failure))))))
+        (error
+         ;; It may be for another machine: what was not loaded may be replaced.
+         (smtpmail-module--build-or-explain file (error-message-string failure))
+         (require 'smtpmail-core file)))))
   (unless (equal (smtpmail-module--version) smtpmail-module-version)
     (error "Smtpmail's engine is of version %s, its Lisp files of %s: \
 restart Emacs to use one of them"
@@ -106,10 +111,13 @@ restart Emacs to use one of them"
 (defun smtpmail-module--fail (file reason)
   "Signal that the engine's FILE cannot be used for REASON, and what to do."
   (error "Not sent: smtpmail's engine %s %s.  %s" file reason
-         (if-let ((source (smtpmail-module--source-directory)))
-             (format "Build it with: make -C %s module"
-                     (shell-quote-argument (directory-file-name source)))
-           "Install smtpmail again, or M-x smtpmail-use-builtin")))
+         (let ((source (smtpmail-module--source-directory)))
+           (cond
+            ((not source) "Install smtpmail again, or M-x smtpmail-use-builtin")
+            ((string-prefix-p smtpmail-module--directory source)
+             "Build it with: M-x smtpmail-module-build")
+            (t (format "Build it with: make -C %s module"
+                       (shell-quote-argument (directory-file-name source))))))))
 
 (defun smtpmail-module--build-or-explain (file reason)
   "Build the engine's FILE if the user wants it; it cannot be used for REASON."
@@ -191,7 +199,8 @@ A module that is loaded must not be written over: that would kill Emacs."
                     (with-current-buffer buffer (erase-buffer))
                     (make-process :name "smtpmail-build" :buffer buffer
                                   :command '("cargo" "build" "--release" "--locked" "--lib")
-                                  :connection-type 'pipe :noquery t))))
+                                  :connection-type 'pipe :noquery t
+                                  :sentinel #'ignore))))
     (unwind-protect
         (while (process-live-p process)
           (accept-process-output process 0.5)
@@ -199,7 +208,11 @@ A module that is loaded must not be written over: that would kill Emacs."
       (when (process-live-p process)
         (kill-process process)))
     (unless (eq 0 (process-exit-status process))
-      (unless noninteractive (display-buffer buffer))
+      (unless noninteractive
+        (with-selected-window (display-buffer buffer)
+          ;; What went wrong is said last.
+          (goto-char (point-max))
+          (recenter -1)))
       (error "Smtpmail's engine could not be built; see the buffer %s"
              (buffer-name buffer)))
     (progress-reporter-done reporter)))

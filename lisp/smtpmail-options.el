@@ -70,10 +70,14 @@ nil uses STARTTLS if the server offers it, `starttls' insists on it,
 It has the certificates that you trusted by hand, which servers speak TLS,
 and how you logged in.  If others can write to it, no mail is sent.
 See `smtpmail-known-servers' and `smtpmail-forget-server'."
+  ;; A file that is visited has no say in who is trusted.
+  :risky t
   :type '(choice file (const :tag "Remember nothing" nil)))
 
 (defcustom smtpmail-tls-min-version nil
   "The oldest version of TLS that is spoken: nil and \"1.2\" are TLS 1.2."
+  ;; A file that is visited has no say in who is trusted.
+  :risky t
   :type '(choice (const :tag "TLS 1.2" nil) (const "1.2") (const "1.3")))
 
 ;;;; Names
@@ -116,6 +120,7 @@ oauthbearer and external.")
 Either a list of (HOST PORT USER PASSWORD), of which a nil USER or
 PASSWORD is asked for once, or the name of a netrc file.  A server with
 an entry gets no mail without a login."
+  :risky t
   :type '(choice (file :tag "Netrc file")
                  (repeat (list (string :tag "Host")
                                (choice (integer :tag "Port")
@@ -129,6 +134,7 @@ an entry gets no mail without a login."
   "Servers that have to be used with STARTTLS, and our keys for them.
 A list of (HOST PORT KEYFILE CERTFILE); KEYFILE and CERTFILE may be nil
 for a server that wants no certificate of ours."
+  :risky t
   :type '(repeat (list (string :tag "Host")
                        (choice (integer :tag "Port") (string :tag "Service"))
                        (choice (const :tag "None" nil) (file :tag "Key"))

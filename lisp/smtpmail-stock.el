@@ -69,6 +69,13 @@ BUFFER non-nil means that only a buffer-local value changes."
 (add-variable-watcher 'smtpmail-queue-dir #'smtpmail-stock--follow-queue)
 (add-variable-watcher 'smtpmail-queue-index-file #'smtpmail-stock--follow-queue)
 
+(defun smtpmail-stock-unload-function ()
+  "Let nothing happen any more when the variables of the queue are set."
+  (remove-variable-watcher 'smtpmail-queue-dir #'smtpmail-stock--follow-queue)
+  (remove-variable-watcher 'smtpmail-queue-index-file
+                           #'smtpmail-stock--follow-queue)
+  nil)
+
 ;;;; Commands and replies
 
 (defun smtpmail-process-filter (process output)

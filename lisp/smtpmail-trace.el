@@ -145,6 +145,14 @@ It is nil if only the size is there."
           (overlay-put fold 'isearch-open-invisible #'delete-overlay)
           (overlay-put fold 'invisible 'smtpmail-trace))))))
 
+(defun smtpmail-trace-remove-texts ()
+  "Delete the texts of messages from the current buffer, a copy of a trace."
+  (goto-char (point-min))
+  (while (re-search-forward smtpmail-trace--size nil t)
+    (save-excursion
+      (when-let ((text (smtpmail-trace--text-at-size)))
+        (delete-region (car text) (cdr text))))))
+
 ;;;; Ways to walk
 
 (defun smtpmail-trace--walk (regexp count what)
@@ -303,16 +311,20 @@ that says no, and \\[smtpmail-trace-cause] to the one for which nothing was sent
     (unless (derived-mode-p 'smtpmail-trace-mode)
       (smtpmail-trace-mode))))
 
+(defun smtpmail-trace-last-buffer ()
+  "Return the buffer of the trace that was kept last, or nil."
+  (or (and smtpmail-trace-last (get-buffer smtpmail-trace-last))
+      (seq-find (lambda (buffer)
+                  (string-prefix-p "*trace of SMTP session to "
+                                   (buffer-name buffer)))
+                (buffer-list))))
+
 ;;;###autoload
 (defun smtpmail-show-trace ()
   "Show the trace of the last SMTP session that was kept.
 If its message was not sent, go to the line that says why."
   (interactive)
-  (let ((buffer (or (and smtpmail-trace-last (get-buffer smtpmail-trace-last))
-                    (seq-find (lambda (buffer)
-                                (string-prefix-p "*trace of SMTP session to "
-                                                 (buffer-name buffer)))
-                              (buffer-list)))))
+  (let ((buffer (smtpmail-trace-last-buffer)))
     (if (not buffer)
         (message "No trace is kept; set `smtpmail-debug-info' to keep each")
       (pop-to-buffer buffer)

@@ -54,7 +54,9 @@
 (autoload 'smtpmail-import-msmtprc "smtpmail-import" nil t)
 (autoload 'smtpmail-outbox "smtpmail-outbox-list" nil t)
 (autoload 'smtpmail-outbox-count "smtpmail-outbox-list")
+(autoload 'smtpmail-report-bug "smtpmail-bug" nil t)
 (autoload 'smtpmail-show-trace "smtpmail-trace" nil t)
+(autoload 'smtpmail-unload-function "smtpmail-unload")
 
 (defvar gnutls-trustfiles)
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Run ERT files, each in an Emacs and a home directory of its own.
 # usage: SERVER=PROGRAM EMACS=PROGRAM run-ert.sh [FILE...]; default: test/ and test/checklist/
+# SMTPMAIL_TEST_LIMIT are the seconds that a file may take (600).
 # EMACSFLAGS are options for Emacs, which its suites hand on to other Emacsen.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -14,7 +15,7 @@ for file; do
     log="build/test/$(basename "$file" .el).log"
     HOME=$PWD/$home XDG_CONFIG_HOME=$PWD/$home/.config LC_ALL=C.UTF-8 \
     SMTPMAIL_TEST_SERVER=$SERVER \
-        timeout 600 "$EMACS" ${EMACSFLAGS:-} -Q --batch -L lisp -L test -L test/checklist --eval '(setq load-prefer-newer t)' \
+        timeout "${SMTPMAIL_TEST_LIMIT:-600}" "$EMACS" ${EMACSFLAGS:-} -Q --batch -L lisp -L test -L test/checklist --eval '(setq load-prefer-newer t)' \
         -l "$file" -f ert-run-tests-batch-and-exit >"$log" 2>&1
     status=$?
     rm -rf "$home"

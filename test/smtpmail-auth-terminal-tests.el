@@ -1,10 +1,9 @@
-;;; smtpmail-auth-terminal-tests.el --- Tests of smtpmail-auth at a terminal  -*- lexical-binding: t; -*-
+;;; smtpmail-auth-terminal-tests.el --- Tests of smtpmail-auth at a terminal  -*- lexical-binding: t -*-
 
-;; Copyright (C) 2026  The smtpmail-rs authors
-
+;; Copyright (C) 2026 The smtpmail contributors
 ;; SPDX-License-Identifier: GPL-3.0-or-later
 
-;; This program is free software; you can redistribute it and/or modify
+;; This program is free software: you can redistribute it and/or modify
 ;; it under the terms of the GNU General Public License as published by
 ;; the Free Software Foundation, either version 3 of the License, or
 ;; (at your option) any later version.

@@ -72,29 +72,60 @@
     (should (equal (cons text (smtpmail-message-addresses text))
                    (cons text addresses)))))
 
+;; The clock tells of the machine, too; these count what the parser does.
+(defun smtpmail-message-tests--steps (text)
+  "Return how much the parser does for TEXT: (MATCHES TOKENS SCANNED).
+MATCHES and TOKENS are calls, SCANNED the characters of which it looked
+whether they close something."
+  (let ((matches 0)
+        (tokens 0)
+        (scanned 0)
+        (match (symbol-function 'looking-at))
+        (token (symbol-function 'smtpmail-address--token))
+        (skip (symbol-function 'smtpmail-address--skip-balanced)))
+    (cl-letf (((symbol-function 'looking-at)
+               (lambda (&rest arguments)
+                 (cl-incf matches)
+                 (apply match arguments)))
+              ((symbol-function 'smtpmail-address--token)
+               (lambda ()
+                 (cl-incf tokens)
+                 (funcall token)))
+              ((symbol-function 'smtpmail-address--skip-balanced)
+               (lambda (open)
+                 (let* ((start (point))
+                        (known (memq open smtpmail-address--unclosed))
+                        (closed (funcall skip open)))
+                   (cl-incf scanned (cond (closed (- (point) start))
+                                          (known 1)
+                                          ;; It went to the end, and back.
+                                          (t (- (point-max) start))))
+                   closed))))
+      (smtpmail-message-addresses text))
+    (list matches tokens scanned)))
+
 (ert-deftest smtpmail-message-tests-addresses-linear ()
-  "Ten times the text does not take a hundred times as long."
+  "Ten times the text takes ten times as many steps, not a hundred times."
   (dolist (piece '("(" "\"" "<" "\\" "a." "\"," "x (" "\"a\\" ":" ";" "<@a,"))
-    (cl-flet ((seconds (count)
-                (let ((text (apply #'concat (make-list count piece))))
-                  (garbage-collect)
-                  (car (benchmark-run 1 (smtpmail-message-addresses text))))))
-      (let ((short (max 0.01 (seconds 3000))))
-        (should (< (seconds 30000) (* 40 short)))))))
+    (ert-info (piece)
+      (cl-flet ((steps (count)
+                  (smtpmail-message-tests--steps
+                   (apply #'concat (make-list count piece)))))
+        (let ((few (steps 300)))
+          (should (> (apply #'+ few) 0))
+          (cl-mapc (lambda (short long)
+                     (should (<= long (+ (* 10 short) 100))))
+                   few (steps 3000)))))))
 
 (ert-deftest smtpmail-message-tests-addresses-many ()
-  "A thousand recipients are all found, byte-compiled in a few milliseconds."
+  "A thousand recipients of the usual shape are all found, by a match each."
   (let ((text (mapconcat (lambda (i)
                            (format "User Number %d <user%d@example.org>" i i))
                          (number-sequence 1 1000) ",\n\t")))
     (should (equal (smtpmail-message-addresses text)
                    (mapcar (lambda (i) (format "user%d@example.org" i))
                            (number-sequence 1 1000))))
-    (when (byte-code-function-p (symbol-function 'smtpmail-message-addresses))
-      (garbage-collect)
-      (should (< (/ (car (benchmark-run 10 (smtpmail-message-addresses text)))
-                    10)
-                 0.006)))))
+    (should (equal (smtpmail-message-tests--steps text) '(1000 0 0)))))
 
 ;;; Envelope
 
@@ -480,11 +511,20 @@
         ((concat (smtpmail-message-tests--mail "To: a@x.org\n" text) "To: b@x.org"))
       (should (equal (smtpmail-message-recipients msg) '("a@x.org")))
       (should (string-suffix-p "x\nTo: b@x.org\n" bytes)))
-    (with-temp-buffer
-      (insert "To: a@x.org\n\n" text)
-      (garbage-collect)
-      (let ((seconds (car (benchmark-run 1 (smtpmail-header-split)))))
-        (should (< seconds 0.02))))))
+    ;; As many matches as for a small one.
+    (let ((match (symbol-function 'looking-at)))
+      (cl-flet ((matches (text)
+                  (with-temp-buffer
+                    (insert "To: a@x.org\n\n" text)
+                    (let ((count 0))
+                      (cl-letf (((symbol-function 'looking-at)
+                                 (lambda (&rest arguments)
+                                   (cl-incf count)
+                                   (apply match arguments))))
+                        (smtpmail-header-split))
+                      count))))
+        (should (> (matches text) 0))
+        (should (= (matches text) (matches (concat line line line))))))))
 
 ;;; File copies
 

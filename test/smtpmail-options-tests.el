@@ -251,6 +251,18 @@ An empty SMTPSERVER is none, and what the user set goes before both."
       (should (equal (plist-get result :exit) 0))
       (should (smtpmail-test-message server)))))
 
+(ert-deftest smtpmail-options-tests-risky ()
+  "No file that is visited sets whom to trust, or a login, without a warning."
+  (dolist (option '(smtpmail-trust-file smtpmail-tls-min-version
+                    smtpmail-auth-credentials smtpmail-starttls-credentials
+                    smtpmail-accounts))
+    (ert-info ((symbol-name option))
+      (should (risky-local-variable-p option))))
+  ;; Nothing else may be set unasked, either.
+  (dolist (option '(smtpmail-smtp-server smtpmail-stream-type smtpmail-queue-dir))
+    (ert-info ((symbol-name option))
+      (should-not (safe-local-variable-p option (default-value option))))))
+
 (provide 'smtpmail-options-tests)
 
 ;;; smtpmail-options-tests.el ends here

@@ -18,8 +18,6 @@
 
 ;;; Commentary:
 
-;;; Commentary:
-
 ;; A method of `smtpmail-try-auth-method' that a user writes speaks on the
 ;; engine's connection, through the stock functions.
 

@@ -1,10 +1,9 @@
-;;; smtpmail-queue-tests.el --- Tests of queueing and flushing  -*- lexical-binding: t; -*-
+;;; smtpmail-queue-tests.el --- Tests of queueing and flushing  -*- lexical-binding: t -*-
 
-;; Copyright (C) 2026  The smtpmail-rs authors
-
+;; Copyright (C) 2026 The smtpmail contributors
 ;; SPDX-License-Identifier: GPL-3.0-or-later
 
-;; This program is free software; you can redistribute it and/or modify
+;; This program is free software: you can redistribute it and/or modify
 ;; it under the terms of the GNU General Public License as published by
 ;; the Free Software Foundation, either version 3 of the License, or
 ;; (at your option) any later version.
@@ -17,9 +16,6 @@
 ;; You should have received a copy of the GNU General Public License
 ;; along with this program.  If not, see <https://www.gnu.org/licenses/>.
 
-;;; Commentary:
-
-;; Whose methods of `smtpmail-try-auth-method' run, whatever was loaded or
 ;;; Commentary:
 
 ;; Messages are queued and sent as users do it, to servers of their own; what

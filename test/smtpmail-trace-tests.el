@@ -92,7 +92,7 @@ Before it, the trace has one of a message that the server took."
 
 (ert-deftest smtpmail-trace-folds-the-text ()
   "The text of a message is hidden and shown again; nothing else is."
-  (smtpmail-trace-tests--with smtpmail-trace-tests--refusing
+  (smtpmail-trace-tests--with (cons "--no-chunking" smtpmail-trace-tests--refusing)
     (goto-char (point-min))
     (let ((text (buffer-string)))
       (search-forward "C: Subject: Hi")

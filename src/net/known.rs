@@ -331,7 +331,8 @@ fn read(path: &Path) -> Result<String, String> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     options.read(true).custom_flags(flags.bits() as i32);
     let file = match options.open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+        // Or there can be no such file.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return match fs::symlink_metadata(path) {
                 Ok(_) => Err("it is a symbolic link to nothing".into()),
                 Err(_) => Ok(String::new()),
