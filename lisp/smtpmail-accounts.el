@@ -28,13 +28,13 @@
 ;;; Code:
 
 (require 'cl-lib)
-(require 'mail-parse)
 (require 'mail-utils)
 (require 'seq)
 (require 'subr-x)
 (require 'smtpmail-options)
 (require 'smtpmail-services)
 
+(autoload 'ietf-drums-parse-address "ietf-drums")
 (declare-function widget-convert "wid-edit" (type &rest args))
 
 (defconst smtpmail-accounts--settings
@@ -169,7 +169,7 @@ A message that is resent goes over the account of who resends it."
       (let ((from (or (mail-fetch-field "resent-from")
                       (mail-fetch-field "from"))))
         (and from
-             (car (ignore-errors (mail-header-parse-address from))))))))
+             (car (ignore-errors (ietf-drums-parse-address from))))))))
 
 (defun smtpmail-accounts--match-p (match address)
   "Return non-nil if MATCH, of `smtpmail-accounts', fits ADDRESS."

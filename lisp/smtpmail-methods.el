@@ -32,9 +32,10 @@
 ;;; Code:
 
 (require 'cl-lib)
-(require 'rfc2104)
 (require 'seq)
 (require 'subr-x)
+
+(autoload 'rfc2104-hash "rfc2104")
 
 (declare-function smtpmail-send-command "smtpmail-speak" (process command))
 (declare-function smtpmail-read-response "smtpmail-speak" (process))

@@ -36,6 +36,8 @@
 (require 'smtpmail-outbox-rest)
 (require 'smtpmail-outbox-unknown)
 
+(defvar smtpmail-outbox--entry)         ; of smtpmail.el
+
 (declare-function rfc2047-decode-string "rfc2047" (string &optional address-mime))
 (declare-function smtpmail-via-smtp "smtpmail"
                   (recipient smtpmail-text-buffer
@@ -46,14 +48,6 @@
 (declare-function smtpmail--login-demanded-p "smtpmail" (host))
 (declare-function smtpmail--account-request "smtpmail" (host))
 (declare-function smtpmail--sender "smtpmail" (buffer))
-
-(defvar smtpmail-queue-counter 0
-  "Stock: counted queued messages; names do not need it any more.")
-
-(defvar smtpmail-outbox--entry nil
-  "While an entry is sent: (NAME TEXT-TICK REPORT), else nil.
-`smtpmail-via-smtp' sends the entry itself unless the text buffer has
-changed since TEXT-TICK, and leaves its report.")
 
 (defvar smtpmail-outbox--outcomes nil
   "What became of the messages of this flush, the last one first.
@@ -119,15 +113,8 @@ is not in the state any more that it was in, is being sent, or is gone."
                  ,@more))
              :done))
 
-;;;###autoload
-(defun smtpmail-send-queued-mail ()
-  "Send all mail that waits in `smtpmail-queue-dir'.
-Try every message, those of one account over one connection, and signal
-an error at the end if some were not sent; those stay in the queue.
-A quit stops; what was not sent until then waits."
-  (interactive)
-  ;; Autoloaded, this file may be there alone.
-  (require 'smtpmail)
+(defun smtpmail-outbox-flush ()
+  "Do the work of `smtpmail-send-queued-mail'."
   (let* ((listing (smtpmail-outbox-entries))
          (waiting (seq-filter (lambda (entry) (plist-get entry :sendable))
                               (plist-get listing :entries)))

@@ -41,6 +41,9 @@ RFC 5321 §4.5.3.1.5 has lines of 512 octets; no server sends a hundred.")
   "Stock: where in a trace the next reply of the server begins.
 Only for connections that functions of users open.")
 
+(defvar smtpmail-queue-counter 0
+  "Stock: counted queued messages; names do not need it any more.")
+
 ;;;; The name of the queue's index
 
 (defun smtpmail-stock--queue-index (directory file)

@@ -40,7 +40,6 @@
 (require 'smtpmail-auth)
 (require 'smtpmail-message)
 (require 'smtpmail-module)
-(require 'smtpmail-outbox)
 (require 'smtpmail-redefined)
 (require 'smtpmail-report)
 (require 'smtpmail-session)
@@ -59,6 +58,14 @@
 (autoload 'smtpmail-unload-function "smtpmail-unload")
 
 (defvar gnutls-trustfiles)
+
+;; For those who queue, and what the manual names.
+(autoload 'smtpmail-outbox-add "smtpmail-outbox")
+(autoload 'smtpmail-outbox-change "smtpmail-outbox")
+(autoload 'smtpmail-outbox-entries "smtpmail-outbox")
+(autoload 'smtpmail-outbox-flush "smtpmail-outbox")
+(autoload 'smtpmail-outbox--place "smtpmail-outbox")
+(autoload 'smtpmail-outbox--rests "smtpmail-outbox")
 
 (declare-function smtpmail-module--content "ext:exports.rs" ())
 (declare-function smtpmail-module--prepare "ext:exports.rs" (request))
@@ -101,6 +108,17 @@ error if it was not sent; the buffer does not change."
                     (lambda () (smtpmail--dispatch message)))))
       (smtpmail-message-discard message))))
 
+;; Here, and not where its work is: what a user puts in its place must not be
+;; overwritten when that is loaded.
+;;;###autoload
+(defun smtpmail-send-queued-mail ()
+  "Send all mail that waits in `smtpmail-queue-dir'.
+Try every message, those of one account over one connection, and signal
+an error at the end if some were not sent; those stay in the queue.
+A quit stops; what was not sent until then waits."
+  (interactive)
+  (smtpmail-outbox-flush))
+
 (defun smtpmail--dispatch (message)
   "Send or queue MESSAGE, a `smtpmail-message', over the account in force.
 Return a word for what was done."
@@ -110,6 +128,11 @@ Return a word for what was done."
   (if smtpmail-queue-mail
       (smtpmail--queue message)
     (smtpmail--send message)))
+
+(defvar smtpmail-outbox--entry nil
+  "While an entry is sent: (NAME TEXT-TICK REPORT), else nil.
+`smtpmail-via-smtp' sends the entry itself unless the text buffer has
+changed since TEXT-TICK, and leaves its report.")
 
 (defvar smtpmail--report nil
   "The report of the last delivery, a plist.")
@@ -194,7 +217,7 @@ RECIPIENT, SMTPMAIL-TEXT-BUFFER and ASK-FOR-PASSWORD are as there."
   (let* ((host (smtpmail--host))
          (account (smtpmail--account-request host))
          (port (plist-get account :port)))
-    (or (smtpmail-outbox--rests host port)
+    (or (and smtpmail-outbox--entry (smtpmail-outbox--rests host port))
         (let* ((request (smtpmail--request account recipient
                                            smtpmail-text-buffer))
                (report (smtpmail-session-run

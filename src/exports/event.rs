@@ -304,15 +304,19 @@ fn stored<'e>(env: &'e Env, variables: &StoredVariables) -> Result<Value<'e>> {
 }
 
 fn recipients<'e>(env: &'e Env, reports: &[RecipientReport]) -> Result<Value<'e>> {
+    // A message may have thousands, and nearly all are accepted.
+    let address_key = env.intern(":address")?;
+    let accepted = [env.intern(":accepted")?, true.into_lisp(env)?];
     let values = reports.iter().map(|report| {
-        plist(
-            env,
-            &[
-                (":address", report.address.as_str().into_lisp(env)?),
-                (":accepted", report.accepted.into_lisp(env)?),
-                (":failure", optional_failure(env, report.failure.as_ref())?),
-            ],
-        )
+        let address = report.address.as_str().into_lisp(env)?;
+        let mut pairs = vec![address_key, address];
+        if report.accepted {
+            pairs.extend(accepted);
+        }
+        if let Some(why) = &report.failure {
+            pairs.extend([env.intern(":failure")?, failure(env, why)?]);
+        }
+        list(env, &pairs)
     });
     list(env, &values.collect::<Result<Vec<_>>>()?)
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use emacs::{Env, FromLisp, IntoLisp, Result, Value};
+use emacs::{Env, FromLisp, Result, Value, Vector};
 
 use crate::delivery::Bell;
 
@@ -39,13 +39,10 @@ impl<'e> Plist<'e> {
 
     /// The strings in the list that is the value of `key`.
     pub fn strings(self, key: &str) -> Result<Vec<String>> {
-        let mut rest = self.value(key)?;
-        let mut strings = Vec::new();
-        while rest.is_not_nil() {
-            strings.push(rest.car()?);
-            rest = rest.cdr()?;
-        }
-        Ok(strings)
+        let list = self.value(key)?;
+        // Elements of a vector are read without a call of Lisp for each.
+        let vector = Vector::from_lisp(list.env.call("vconcat", [list])?)?;
+        (0..vector.len()).map(|index| vector.get(index)).collect()
     }
 
     /// The name of the symbol that is the value of `key`.
@@ -57,11 +54,8 @@ impl<'e> Plist<'e> {
 
 /// A list of `values`.
 pub(super) fn list<'e>(env: &'e Env, values: &[Value<'e>]) -> Result<Value<'e>> {
-    let nil = ().into_lisp(env)?;
-    values
-        .iter()
-        .rev()
-        .try_fold(nil, |rest, value| env.cons(*value, rest))
+    // One call of Lisp, whatever the length.
+    env.call("list", values)
 }
 
 /// A value of any type, made into Lisp later.

@@ -215,10 +215,10 @@ impl Transaction {
     pub fn recipient_reply(&mut self, index: usize, reply: &Reply) {
         self.missing -= 1;
         self.out_of_sequence |= self.open_at_server && reply.code() == 503 && !self.login_may_help;
-        let accepted_before = self.accepted() > 0;
         self.verdicts[index] = match reply.class() {
             ReplyClass::Completed => RecipientVerdict::Accepted,
-            _ if accepted_before && says_too_many(reply) => {
+            // Counted for such a reply only: not for each of thousands.
+            _ if says_too_many(reply) && self.accepted() > 0 => {
                 RecipientVerdict::Postponed(Arc::new(reply.clone()))
             }
             _ => RecipientVerdict::Refused(
