@@ -31,6 +31,7 @@
 (require 'subr-x)
 (require 'tabulated-list)
 (require 'smtpmail-options)
+(require 'smtpmail-background)
 (require 'smtpmail-methods)
 (require 'smtpmail-outbox)
 (require 'smtpmail-outbox-rows)
@@ -78,6 +79,7 @@ Only reads the index, so mode lines and scripts may ask often."
     (define-key map "S" #'smtpmail-outbox-list-send-all)
     (define-key map "h" #'smtpmail-outbox-list-hold)
     (define-key map "u" #'smtpmail-outbox-list-release)
+    (define-key map "k" #'smtpmail-stop-sending)
     (define-key map "e" #'smtpmail-outbox-list-edit)
     (define-key map "t" #'smtpmail-outbox-list-trace)
     (define-key map "g" #'smtpmail-outbox-list-refresh)
@@ -96,6 +98,7 @@ Only reads the index, so mode lines and scripts may ask often."
     ["Send All" smtpmail-outbox-list-send-all]
     ["Hold" smtpmail-outbox-list-hold]
     ["Release or Resend" smtpmail-outbox-list-release]
+    ["Stop Sending" smtpmail-stop-sending]
     ["Delete" smtpmail-outbox-list-delete]
     "---"
     ["Mark" smtpmail-outbox-list-mark]

@@ -41,6 +41,8 @@
 (declare-function smtpmail--login-demanded-p "smtpmail" (host))
 (declare-function smtpmail--account-request "smtpmail" (host))
 (declare-function smtpmail--sender "smtpmail" (buffer))
+(declare-function smtpmail-background-note-listing "smtpmail-background"
+                  (place listing))
 
 (defvar smtpmail-queue-counter 0
   "Stock: counted queued messages; names do not need it any more.")
@@ -92,7 +94,11 @@ program has it, else why it was not sent, a string.")
 
 (defun smtpmail-outbox-entries ()
   "Return the queue's listing, a plist with :entries and :problems."
-  (smtpmail-session-ask-outbox `(:job list ,@(smtpmail-outbox--place))))
+  (let* ((place (smtpmail-outbox--place))
+         (listing (smtpmail-session-ask-outbox `(:job list ,@place))))
+    (when (featurep 'smtpmail-background)
+      (smtpmail-background-note-listing place listing))
+    listing))
 
 ;;;###autoload
 (defun smtpmail-send-queued-mail ()

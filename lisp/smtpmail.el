@@ -37,6 +37,7 @@
 (require 'smtpmail-options)
 (require 'smtpmail-services)
 (require 'smtpmail-auth)
+(require 'smtpmail-background)
 (require 'smtpmail-message)
 (require 'smtpmail-module)
 (require 'smtpmail-outbox)
@@ -46,6 +47,11 @@
 ;; For those who load this file and not the autoloads.
 (autoload 'smtpmail-outbox "smtpmail-outbox-list" nil t)
 (autoload 'smtpmail-outbox-count "smtpmail-outbox-list")
+(autoload 'smtpmail-background-resume "smtpmail-leave" nil t)
+(autoload 'smtpmail-undo "smtpmail-undo" nil t)
+(autoload 'smtpmail-send-later "smtpmail-undo" nil t)
+
+(declare-function smtpmail-undo-time "smtpmail-undo" (options))
 
 (defvar gnutls-trustfiles)
 
@@ -83,11 +89,22 @@ error if it was not sent; the buffer does not change."
         (progn
           (unless (smtpmail-message-recipients message)
             (error "Sending failed; no recipients"))
-          (smtpmail--write-copies
-           message (if smtpmail-queue-mail
-                       (smtpmail--queue message)
-                     (smtpmail--send message))))
+          (smtpmail--write-copies message (smtpmail--pass-on message)))
       (smtpmail-message-discard message))))
+
+(defun smtpmail--pass-on (message)
+  "Send or queue MESSAGE, as its fields and the options say.
+Return a word for what was done."
+  (let ((time (and (smtpmail-message-options message)
+                   ;; Message mode's own copies must not have these fields.
+                   (require 'smtpmail-accepted)
+                   (require 'smtpmail-undo)
+                   (smtpmail-undo-time (smtpmail-message-options message)))))
+    (cond (time (smtpmail-background-send message time))
+          (smtpmail-queue-mail (smtpmail--queue message))
+          ((smtpmail-background-wanted-p message)
+           (smtpmail-background-send message))
+          (t (smtpmail--send message)))))
 
 (defvar smtpmail--report nil
   "The report of the last delivery, a plist.")
@@ -149,9 +166,16 @@ Return nil if the server took the message, else the reason, a string.
 ASK-FOR-PASSWORD non-nil asks for credentials at once.  The server and
 all else that is not given is what the variables say at the time of the
 call."
+  (if smtpmail-background--order
+      (smtpmail-background-accept recipient smtpmail-text-buffer)
+    (smtpmail--deliver recipient smtpmail-text-buffer ask-for-password)))
+
+(defun smtpmail--deliver (recipient buffer ask-for-password)
+  "Send the text in BUFFER to RECIPIENT, and wait for it.
+ASK-FOR-PASSWORD, and what is returned, are as in `smtpmail-via-smtp'."
   (let* ((host (smtpmail--host))
          (request `(,@(smtpmail--account-request host)
-                    ,@(smtpmail--message-request recipient smtpmail-text-buffer)))
+                    ,@(smtpmail--message-request recipient buffer)))
          (port (plist-get request :port))
          (report (smtpmail-session-run
                   request smtpmail-smtp-service

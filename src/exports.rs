@@ -115,11 +115,12 @@ fn open<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'
 
 /// Start what the plist REQUEST asks of the outbox; return a delivery.
 ///
-/// REQUEST has the keys :job (add, list, accepted, drop, hold, refused or
-/// release), :queue-directory and :queue-index, and, where the job wants them,
+/// REQUEST has the keys :job (add, list, accepted, drop, hold, refused,
+/// release or schedule), :queue-directory and :queue-index, and, where the job wants them,
 /// :entry, :reply, :recipients, :sender, :subject, :from, :message-id, :text or
 /// :content, and :stored-server, :stored-stream-type, :stored-service and
-/// :stored-user, each a list of one value.
+/// :stored-user, each a list of one value; :until, a float, is when the entry may
+/// go, in seconds since 1970, and :facts an alist of what Lisp keeps with it.
 #[defun]
 fn outbox<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'e>> {
     let bell = lisp::bell(env, pipe)?;

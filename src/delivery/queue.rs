@@ -37,6 +37,8 @@ pub struct QueueRequest {
     pub stored_variables: StoredVariables,
     /// Sender, subject and the like; what the text itself tells is added.
     pub facts: Facts,
+    /// Waiting, or scheduled for a time.
+    pub state: State,
     /// The message.
     pub text: Text,
 }
@@ -102,7 +104,7 @@ fn add(mut request: QueueRequest, mailbox: &Mailbox) -> Result<Event, Failure> {
             eight_bit: Some(facts.eight_bit),
             ..request.facts
         },
-        state: State::Waiting,
+        state: request.state,
         text: EntryText::Bytes(&text),
     };
     let outbox = open(&request.place)?;

@@ -1,8 +1,9 @@
 //! Plists to requests and credentials.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use emacs::{Error, Result, Value};
 
@@ -11,7 +12,7 @@ use super::lisp::Plist;
 use crate::delivery::{
     Envelope, Job, MailObject, QueuePlace, QueueRequest, Request, Text, TimeLimits, TlsFiles,
 };
-use crate::outbox::{EntryName, Facts, Outcome, StoredVariables, Value as Stored};
+use crate::outbox::{EntryName, Facts, Outcome, State, StoredVariables, Value as Stored};
 use crate::smtp::address::{AddressError, EhloName, Mailbox, ReversePath, host_to_ascii};
 use crate::smtp::dialogue::{LoginAnswer, Plan, RefusedRecipients, SaslContext, Security};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
@@ -156,7 +157,12 @@ pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
                 subject: plist.optional(":subject")?,
                 from: plist.optional(":from")?,
                 message_id: plist.optional(":message-id")?,
+                other: other_facts(plist)?,
                 ..Facts::default()
+            },
+            state: match until(plist)? {
+                Some(until) => State::Scheduled { until },
+                None => State::Waiting,
             },
             text: text(plist)?,
         })),
@@ -166,6 +172,11 @@ pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
         "refused" => Job::Change(place, name()?, Outcome::Refused { reply: reply()? }),
         "release" => Job::Change(place, name()?, Outcome::Waiting),
         "list" => Job::List(place),
+        "schedule" => {
+            let until =
+                until(plist)?.ok_or_else(|| Error::msg("the time of the schedule is missing"))?;
+            Job::Change(place, name()?, Outcome::Scheduled { until })
+        }
         other => return Err(Error::msg(format!("unknown job {other}"))),
     })
 }
@@ -177,10 +188,13 @@ fn stored(plist: Plist<'_>, key: &str) -> Result<Option<Stored>> {
     if !cell.is_not_nil() {
         return Ok(None);
     }
-    let value: Value<'_> = cell.car()?;
+    stored_value(cell.car()?).map(Some)
+}
+
+fn stored_value(value: Value<'_>) -> Result<Stored> {
     let kind = value.env.type_of(value)?;
     let is = |name| Ok::<_, Error>(kind == value.env.intern(name)?);
-    Ok(Some(if !value.is_not_nil() {
+    Ok(if !value.is_not_nil() {
         Stored::Nil
     } else if is("integer")? {
         Stored::Integer(value.into_rust()?)
@@ -188,7 +202,34 @@ fn stored(plist: Plist<'_>, key: &str) -> Result<Option<Stored>> {
         Stored::Text(value.into_rust()?)
     } else {
         Stored::Symbol(value.env.call("symbol-name", [value])?.into_rust()?)
-    }))
+    })
+}
+
+/// What Lisp keeps with an entry for itself: :facts, an alist of symbols.
+fn other_facts(plist: Plist<'_>) -> Result<BTreeMap<String, Stored>> {
+    let mut rest = plist.value(":facts")?;
+    let mut facts = BTreeMap::new();
+    while rest.is_not_nil() {
+        let fact: Value<'_> = rest.car()?;
+        let name: Value<'_> = fact.car()?;
+        let name: String = name.env.call("symbol-name", [name])?.into_rust()?;
+        facts.insert(name, stored_value(fact.cdr()?)?);
+        rest = rest.cdr()?;
+    }
+    Ok(facts)
+}
+
+/// The moment :until, given in seconds since 1970, a float.
+fn until(plist: Plist<'_>) -> Result<Option<SystemTime>> {
+    let seconds: Option<f64> = plist.optional(":until")?;
+    let Some(seconds) = seconds else {
+        return Ok(None);
+    };
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .and_then(|since| UNIX_EPOCH.checked_add(since))
+        .map(Some)
+        .ok_or_else(|| Error::msg("no such time"))
 }
 
 /// The messages of a request: those of :messages, or the request itself.
