@@ -534,10 +534,20 @@ SERVER is for its settings."
          ,@rule-forms))
      (signal-process (emacs-pid) 'kill))))
 
+(defun smtpmail-background-tests--until-phase (phase)
+  "Return forms that wait until a courier waits for what comes in PHASE."
+  `((while (not (seq-some
+                 (lambda (process)
+                   (when-let ((session (process-get process 'smtpmail-session)))
+                     (eq ',phase (smtpmail-session-phase session))))
+                 (process-list)))
+      (accept-process-output nil 0.02))))
+
 (ert-deftest smtpmail-background-resumed ()
   "What an Emacs that was killed left, the next one sends."
   (smtpmail-background-tests--with (server "--on" "greeting#1=silence")
-    (smtpmail-background-tests--left-by-another server nil)
+    (smtpmail-background-tests--left-by-another
+     server (smtpmail-background-tests--until-phase 'greeting))
     (should (equal (smtpmail-background-tests--states) '(waiting)))
     (smtpmail-background-resume)
     (smtpmail-background-tests--wait 'sent)
@@ -548,13 +558,7 @@ SERVER is for its settings."
   "What may have been sent when Emacs was killed is told, and not sent again."
   (smtpmail-background-tests--with (server "--on" "dot#1=silence")
     (smtpmail-background-tests--left-by-another
-     server
-     '((while (not (seq-some
-                    (lambda (process)
-                      (when-let ((session (process-get process 'smtpmail-session)))
-                        (eq 'final (smtpmail-session-phase session))))
-                    (process-list)))
-         (accept-process-output nil 0.02))))
+     server (smtpmail-background-tests--until-phase 'final))
     (smtpmail-background-resume)
     (smtpmail-test-wait "the notice" (lambda () smtpmail-notice--list))
     (should (eq 'unknown (plist-get (car smtpmail-notice--list) :state)))
