@@ -229,9 +229,10 @@ made of them; they are kept.  Return nil: there is no failure yet."
   (require 'smtpmail-leave)
   (smtpmail-background--resume-once)
   (let* ((order smtpmail-background--order)
-         (smtpmail-background--order nil)
          (host (smtpmail--host))
          (account (smtpmail--account-request host))
+         ;; Timers that run meanwhile may send.
+         (smtpmail-background--order nil)
          (time (plist-get order :time))
          (mail (smtpmail-background--make-mail
                 :place (smtpmail-outbox--place)

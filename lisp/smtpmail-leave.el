@@ -230,7 +230,8 @@ ENTRY is a plist of the outbox's listing."
       (setq mail (smtpmail-background--make-mail
        :name (plist-get entry :name)
        :place place
-       :account (smtpmail--account-request (smtpmail--host))
+       :account (let ((smtpmail-background--order '(:resumed t)))
+                  (smtpmail--account-request (smtpmail--host)))
        :variables variables
        :sender (or (plist-get entry :sender)
                    (let ((smtpmail-queue-dir (plist-get place :queue-directory)))

@@ -186,6 +186,14 @@ See also `smtpmail-store-queue-variables'."
 
 ;;;; Sending in the background
 
+(defcustom smtpmail-keep-connection-seconds nil
+  "For how many seconds a connection is kept for the next message.
+The next message of the same account then goes over it without a new
+login.  Nil means 0 for messages for which Emacs waits, and 15 for those
+that go in the background.  240 is the most."
+  :type '(choice (const :tag "In the background only" nil)
+                 (natnum :tag "Seconds")))
+
 (defcustom smtpmail-send-in-background nil
   "Non-nil means that Emacs does not wait while mail is sent.
 The message goes into the outbox, `smtpmail-queue-dir', and from there to

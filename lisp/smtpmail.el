@@ -55,6 +55,7 @@
 
 (defvar gnutls-trustfiles)
 
+(declare-function smtpmail-module--close-connections "ext:exports.rs" ())
 (declare-function smtpmail-module--content "ext:exports.rs" ())
 (declare-function smtpmail-module--content-path "ext:exports.rs" (content))
 (declare-function message-narrow-to-headers "message" ())
@@ -251,7 +252,30 @@ Everything else is what the variables say."
        :attempts ,(if smtpmail-outbox--entry 1 (max 1 smtpmail-retries))
        :connect-timeout ,smtpmail-connect-timeout
        :timeout ,smtpmail-timeout
-       :traced-octets ,(if smtpmail-debug-info 4096 0))))
+       :traced-octets ,(if smtpmail-debug-info 4096 0)
+       ;; Whose login it is that a kept connection has.
+       :account ,(format "%S" smtpmail-smtp-user)
+       :keep-connection ,(smtpmail--keep-connection-seconds))))
+
+(defconst smtpmail--background-keep-seconds 15
+  "How long a connection is kept in the background, unless the user says.
+A burst of replies or of patches comes faster.")
+
+(defun smtpmail--keep-connection-seconds ()
+  "Return for how many seconds the connection is kept for the next message."
+  (let ((seconds (cond (noninteractive 0)
+                       (smtpmail-keep-connection-seconds)
+                       (smtpmail-background--order
+                        smtpmail--background-keep-seconds)
+                       (t 0))))
+    (when (> seconds 0)
+      (add-hook 'kill-emacs-hook #'smtpmail--close-connections))
+    seconds))
+
+(defun smtpmail--close-connections ()
+  "Say goodbye on connections that are kept; wait for nothing."
+  (when (featurep 'smtpmail-core)
+    (smtpmail-module--close-connections)))
 
 (defun smtpmail--login-demanded-p (host)
   "Return non-nil if `smtpmail-servers-requiring-authorization' matches HOST."

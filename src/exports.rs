@@ -15,7 +15,7 @@ use std::fs::File;
 use emacs::{Env, IntoLisp, Result, Value, defun};
 
 use self::lisp::Plist;
-use crate::delivery::{Answer, Delivery};
+use crate::delivery::{Answer, Delivery, close_kept};
 use crate::smtp::command::Line;
 use crate::smtp::secret::Secret;
 
@@ -96,7 +96,8 @@ fn content_path(content: &Content) -> Result<String> {
 /// or required), :ehlo-name, :login-required, :clear-login, :verb,
 /// :refused-recipients (abort, ask or send-rest), :trust-files, :client-key,
 /// :client-certificate, :attempts, :connect-timeout, :timeout (seconds) and
-/// :traced-octets; and one message or :messages, a list of plists, which go in
+/// :traced-octets; :keep-connection (seconds) and :account, a text that names it,
+/// for connections that are kept; and one message or :messages, a list of plists, which go in
 /// order over one connection.  A message has the keys :sender, :recipients (a
 /// list), and :text (a string), :content or :entry (the name of an entry of the
 /// outbox that REQUEST's :queue-directory and :queue-index name).
@@ -187,4 +188,11 @@ fn answer<'e>(delivery: &Delivery, id: u64, yes: Value<'e>) -> Result<()> {
 #[defun]
 fn cancel<'e>(env: &'e Env, delivery: &Delivery) -> Result<Value<'e>> {
     delivery.cancel().into_lisp(env)
+}
+
+/// Say QUIT on all connections that are kept for further messages.
+#[defun]
+fn close_connections(_env: &Env) -> Result<()> {
+    close_kept();
+    Ok(())
 }

@@ -54,6 +54,7 @@
         smtpmail-notice--list nil
         smtpmail-background-tests--told nil)
   (smtpmail-background--set-alarm)
+  (smtpmail--close-connections)
   (smtpmail-mode-line-update))
 
 (defmacro smtpmail-background-tests--with (spec &rest body)
@@ -149,6 +150,28 @@ Return the facts, the first one first."
                20))
     (should (= (length (smtpmail-test-messages server)) 20))
     (should-not (smtpmail-background-tests--states))))
+
+(ert-deftest smtpmail-background-one-login ()
+  "Messages that come one after the other go over one login."
+  (smtpmail-background-tests--with (server "--user" "alice"
+                                           "--password" smtpmail-test-canary)
+    (let ((smtpmail-auth-credentials
+           (list (list "localhost" smtpmail-smtp-service
+                       "alice" smtpmail-test-canary))))
+      (unwind-protect
+          (dotimes (_ 10)
+            (smtpmail-background-tests--send)
+            (smtpmail-background-tests--wait 'sent))
+        (smtpmail--close-connections))
+      (should (= (length (smtpmail-test-messages server)) 10))
+      (let ((log (smtpmail-test-log server))
+            (start 0)
+            (logins 0))
+        (while (string-match "^C: AUTH" log start)
+          (setq start (match-end 0)
+                logins (1+ logins)))
+        (should (= logins 1))
+        (should (string-match-p "^C: QUIT" log))))))
 
 (ert-deftest smtpmail-background-two-accounts ()
   "A server that says nothing does not hold up another account's mail."

@@ -287,12 +287,20 @@ impl<'a> Courier<'a> {
             plan.sasl.nonce += &format!("-{}-", self.connections);
         }
         self.connections += 1;
-        let mut session = match Session::open(self.request, plan, self.mailbox) {
-            Ok(session) => session,
-            Err(failure) => return End::GiveUp(failure),
+        let mut ready = false;
+        let mut session = match Session::resume(self.request, self.mailbox) {
+            Some(mut session) => {
+                ready = true;
+                self.note_login(&session);
+                self.feed(&mut session);
+                session
+            }
+            None => match Session::open(self.request, plan, self.mailbox) {
+                Ok(session) => session,
+                Err(failure) => return End::GiveUp(failure),
+            },
         };
         let mut open: Option<Open> = None;
-        let mut ready = false;
         // Whether Lisp waits for the reply to a line.
         let mut line_due = false;
         loop {
@@ -340,6 +348,10 @@ impl<'a> Courier<'a> {
                 Happening::Finished(_, outcome)
                     if open.is_some()
                         && matches!(outcome.verdict, dialogue::Verdict::Failed(_)) => {}
+                Happening::Finished(_, outcome)
+                    if session.is_unproven()
+                        && matches!(outcome.verdict, dialogue::Verdict::Failed(_))
+                        && !self.mailbox.signal.is_stopped() => {}
                 Happening::Finished(id, outcome) => {
                     self.note_login(&session);
                     open = self.settle(id, outcome, &session).or(open);
@@ -348,6 +360,7 @@ impl<'a> Courier<'a> {
                     }
                 }
                 Happening::Ended(failure) => {
+                    let unproven = session.is_unproven();
                     // Nobody's thinking or waiting shall hold a dead socket.
                     drop(session);
                     if line_due {
@@ -360,13 +373,18 @@ impl<'a> Courier<'a> {
                     return match open {
                         _ if self.mailbox.signal.is_stopped() => End::GiveUp(failure),
                         Some(open) => self.await_offline(open),
+                        // It died while it was kept; that was no try.
+                        None if unproven => {
+                            self.tries -= 1;
+                            End::Reconnect
+                        }
                         None if ready || failure.is_transient() => End::Lost(failure),
                         None => End::GiveUp(failure),
                     };
                 }
             }
             if open.is_none() && ready && self.line.is_empty() && self.aboard.is_empty() {
-                session.quit();
+                session.keep_or_quit();
                 return End::Over;
             }
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::TimeLimits;
 use super::entries::Entry;
+use super::pool::Keep;
 use super::queue::QueuePlace;
 use crate::net::tls::{ClientFiles, TlsSettings};
 use crate::outbox::EntryName;
@@ -46,6 +47,8 @@ pub struct Request {
     pub limits: TimeLimits,
     /// Octets of the text that the trace shows.
     pub traced_octets: usize,
+    /// What becomes of the connection after its last message.
+    pub keep: Keep,
 }
 
 /// An envelope and its content (RFC 5321 §2.3.1).

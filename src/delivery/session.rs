@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::TimeLimits;
 use super::mailbox::{Event, Mailbox};
+use super::pool::{self, Kept};
 use super::request::{Content, Request};
 use super::trace::Trace;
 use crate::net::connect::connect;
@@ -83,6 +84,10 @@ pub(super) struct Session<'a> {
     phase: Option<Phase>,
     happened: VecDeque<Happening>,
     tls: Option<TlsFacts>,
+    /// Whether the connection was kept after other messages, and the server has
+    /// said nothing since, or only that it goes (421).
+    unproven: bool,
+    last_reply: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -126,11 +131,52 @@ impl<'a> Session<'a> {
             phase: None,
             happened: VecDeque::new(),
             tls: None,
+            unproven: false,
+            last_reply: Instant::now(),
         };
         if implicit {
             session.start_tls()?;
         }
         Ok(session)
+    }
+
+    /// Go on with a connection that was kept, if there is one; it takes messages.
+    pub fn resume(request: &'a Request, mailbox: &'a Mailbox) -> Option<Self> {
+        let mut kept = pool::take(request)?;
+        kept.wire.ring_with(mailbox.signal.clone());
+        let mut trace = Trace::new();
+        let idle = kept.last_reply.elapsed().as_secs_f64();
+        let peer = kept.wire.peer();
+        let text = format!("the connection to {peer} is used again after {idle:.1} s");
+        trace.note(mailbox, &text);
+        mailbox.post(Event::Connected(peer.to_string()));
+        Some(Self {
+            request,
+            mailbox,
+            contents: HashMap::new(),
+            trace,
+            wire: kept.wire,
+            dialogue: kept.dialogue,
+            reader: ReplyReader::default(),
+            secrets: kept.secrets,
+            outgoing: Vec::new(),
+            written: 0,
+            incoming: Vec::new(),
+            sending: None,
+            ended: None,
+            progress: Instant::now(),
+            phase: None,
+            happened: VecDeque::new(),
+            tls: kept.tls,
+            unproven: true,
+            last_reply: kept.last_reply,
+        })
+    }
+
+    /// Whether the server has said nothing yet to what was sent over a connection
+    /// that was kept: if it ends now, that says nothing about a message.
+    pub fn is_unproven(&self) -> bool {
+        self.unproven
     }
 
     /// Whether the connection is under TLS.
@@ -174,12 +220,16 @@ impl<'a> Session<'a> {
             let clock_runs = writing || self.dialogue.is_waiting();
             let limits: &TimeLimits = &self.request.limits;
             let phase = self.dialogue.phase();
-            let deadline = clock_runs.then(|| self.progress + limits.limit(phase));
+            let limit = match self.unproven {
+                true => limits.limit(phase).min(pool::FIRST_REPLY),
+                false => limits.limit(phase),
+            };
+            let deadline = clock_runs.then(|| self.progress + limit);
             match self.wire.wait(writing, deadline) {
                 Ok(Waited::Ready) => {}
                 Ok(Waited::Rung) => return Happening::Rung,
                 Ok(Waited::TimedOut) => {
-                    let seconds = limits.limit(phase).as_secs();
+                    let seconds = limit.as_secs();
                     let text = format!("no answer within {seconds} s");
                     self.feed(Input::Closed(Failure::new(
                         FailureKind::Timeout,
@@ -190,6 +240,29 @@ impl<'a> Session<'a> {
                 Err(error) => self.feed(Input::Closed(broken(phase, &error))),
             }
         }
+    }
+
+    /// The last message is over: keep the connection if the request wants that,
+    /// and nothing is on its way in either direction.
+    pub fn keep_or_quit(mut self) {
+        self.act();
+        let quiet = self.happened.is_empty()
+            && self.sending.is_none()
+            && self.written == self.outgoing.len()
+            && !self.reader.has_leftovers()
+            && !self.dialogue.is_waiting();
+        if self.request.keep.time.is_zero() || !quiet {
+            return self.quit();
+        }
+        self.trace.note(self.mailbox, "the connection is kept");
+        let kept = Kept {
+            wire: self.wire,
+            dialogue: self.dialogue,
+            tls: self.tls,
+            secrets: self.secrets,
+            last_reply: self.last_reply,
+        };
+        pool::keep(kept, self.request);
     }
 
     /// Say QUIT as far as it goes without waiting, and close.
@@ -391,6 +464,8 @@ impl<'a> Session<'a> {
                 Ok(Some(reply)) => {
                     let reply = reply.without(&self.secrets);
                     self.progress = Instant::now();
+                    self.last_reply = self.progress;
+                    self.unproven &= reply.code() == 421;
                     self.trace.received(self.mailbox, &reply);
                     self.feed(Input::Reply(reply));
                     // STARTTLS must see what stands behind its 220.

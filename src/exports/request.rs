@@ -10,7 +10,7 @@ use emacs::{Error, Result, Value};
 use super::Content;
 use super::lisp::Plist;
 use crate::delivery::{
-    Envelope, Job, MailObject, QueuePlace, QueueRequest, Request, Text, TimeLimits, TlsFiles,
+    Envelope, Job, Keep, MailObject, QueuePlace, QueueRequest, Request, Text, TimeLimits, TlsFiles,
 };
 use crate::outbox::{EntryName, Facts, Outcome, State, StoredVariables, Value as Stored};
 use crate::smtp::address::{AddressError, EhloName, Mailbox, ReversePath, host_to_ascii};
@@ -108,6 +108,10 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
             reply: Duration::from_secs(plist.required(":timeout")?),
         },
         traced_octets: plist.required(":traced-octets")?,
+        keep: Keep {
+            account: plist.optional(":account")?.unwrap_or_default(),
+            time: Duration::from_secs(plist.optional(":keep-connection")?.unwrap_or(0)),
+        },
     }))
 }
 
