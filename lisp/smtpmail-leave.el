@@ -68,17 +68,16 @@ For `kill-emacs-query-functions'."
 (defun smtpmail-leave--wait ()
   "Wait until no message is on its way; return nil if one needs the user.
 \\`C-g' stops waiting, and Emacs stays."
-  (let ((left nil))
-    (while (setq left (length (smtpmail-background-mails 'sending 'waiting)))
-      (if (zerop left)
-          (setq left nil)
-        (let ((message-log-max nil))
-          (message "Sending %d message%s (C-g stops waiting)" left
-                   (if (= left 1) "" "s"))))
-      (when left
-        (sit-for 0.1)
-        (smtpmail-background--turn)
-        (smtpmail-ask-all)))
+  (let ((left 0))
+    (while (> (setq left (length (smtpmail-background-mails 'sending 'waiting)))
+              0)
+      (let ((message-log-max nil))
+        (message "Sending %d message%s (C-g stops waiting)" left
+                 (if (= left 1) "" "s")))
+      (sit-for 0.1)
+      (smtpmail-background--turn)
+      (smtpmail-ask-all))
+    (smtpmail-ask-all)
     (or (not (smtpmail-background-mails 'stuck))
         (yes-or-no-p "Some messages were not sent and stay in the outbox.  \
 Leave Emacs? "))))
