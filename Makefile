@@ -69,6 +69,11 @@ test-lisp: module lisp $(SERVER) ## ERT in batch Emacs, against the test server
 test-matrix: module lisp $(SERVER) ## ERT once more, with the Emacs of Debian's backports
 	@SERVER=$(SERVER) sh test/matrix.sh $(TESTS)
 
+.PHONY: soak
+soak: module lisp $(SERVER) ## kill an Emacs that sends in the background, 300 times
+	@SMTPMAIL_KILLS=$${SMTPMAIL_KILLS:-300} SERVER=$(SERVER) EMACS=$(EMACS) \
+	  RUN_LIMIT=7200 sh test/run-ert.sh test/smtpmail-background-kill-tests.el
+
 .PHONY: servers
 servers: ## fetch the real mail servers into build/
 	@test/servers/fetch all

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Run ERT files, each in an Emacs and a home directory of its own.
-# usage: SERVER=PROGRAM EMACS=PROGRAM run-ert.sh [FILE...]; default: test/*-tests.el
+# usage: SERVER=PROGRAM EMACS=PROGRAM [RUN_LIMIT=SECONDS] run-ert.sh [FILE...]
+# default: test/*-tests.el
 set -u
 cd "$(dirname "$0")/.." || exit 1
 [ $# -gt 0 ] || set -- test/*-tests.el
@@ -12,7 +13,7 @@ for file; do
     log="build/test/$(basename "$file" .el).log"
     HOME=$PWD/$home XDG_CONFIG_HOME=$PWD/$home/.config LC_ALL=C.UTF-8 \
     SMTPMAIL_TEST_SERVER=$PWD/$SERVER \
-        timeout 600 "$EMACS" -Q --batch -L lisp -L test --eval '(setq load-prefer-newer t)' \
+        timeout "${RUN_LIMIT:-600}" "$EMACS" -Q --batch -L lisp -L test --eval '(setq load-prefer-newer t)' \
         -l "$file" -f ert-run-tests-batch-and-exit >"$log" 2>&1
     status=$?
     rm -rf "$home"
