@@ -69,6 +69,10 @@ test-lisp: module lisp $(SERVER) ## ERT in batch Emacs, against the test server
 test-matrix: module lisp $(SERVER) ## ERT once more, with the Emacs of Debian's backports
 	@SERVER=$(SERVER) sh test/matrix.sh $(TESTS)
 
+.PHONY: figures-background
+figures-background: module lisp $(SERVER) ## print how long Emacs is busy with mail in the background
+	@SMTPMAIL_TEST_SERVER=$(CURDIR)/$(SERVER) $(BATCH) -L test -l test/background-figures.el -f background-figures
+
 .PHONY: soak
 soak: module lisp $(SERVER) ## kill an Emacs that sends in the background, 300 times
 	@SMTPMAIL_KILLS=$${SMTPMAIL_KILLS:-300} SERVER=$(SERVER) EMACS=$(EMACS) \

@@ -136,12 +136,13 @@ It is killed MILLISECONDS after it handed the first message over."
                 (should (= 1 (smtpmail-background-kill-tests--arrived
                               server subject))))
               (setq left (smtpmail-background-kill-tests--go-on directory))
-              (message "Killed after %d ms: %d handed over, %d called sent, %d unknown"
+              (let ((inhibit-message nil))
+                (message "Killed after %d ms: %d handed over, %d called sent, %d unknown"
                        milliseconds
                        (length (smtpmail-background-kill-tests--lines
                                 (concat directory "handed-over")))
                        (length sent)
-                       (seq-count (lambda (cell) (eq (cdr cell) 'unknown)) left))
+                       (seq-count (lambda (cell) (eq (cdr cell) 'unknown)) left)))
               (dolist (subject (smtpmail-background-kill-tests--lines
                                 (concat directory "handed-over")))
                 (let ((arrived (smtpmail-background-kill-tests--arrived

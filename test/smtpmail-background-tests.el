@@ -465,6 +465,40 @@ Return the facts, the first one first."
                               (string-prefix-p " *smtpmail sent" (buffer-name buffer)))
                             (buffer-list))))))
 
+(ert-deftest smtpmail-background-gnus-waits ()
+  "Gnus's copy (Gcc) waits for the 250."
+  (require 'gnus)
+  (require 'gnus-msg)
+  (require 'nnfolder)
+  (smtpmail-background-tests--with (_server "--on" "greeting=delay 500")
+    (let* ((smtpmail-wait-for-acceptance t)
+           (message-send-mail-function #'smtpmail-send-it)
+           (message-kill-buffer-on-exit t)
+           (directory (expand-file-name "archive/" smtpmail-queue-dir))
+           (gnus-newsrc-hashtb (gnus-make-hashtable 10))
+           (gnus-message-archive-method
+            `(nnfolder "archive"
+                       (nnfolder-directory ,directory)
+                       (nnfolder-active-file ,(concat directory "active"))
+                       (nnfolder-get-new-mail nil)
+                       (nnfolder-inhibit-expiry t)))
+           (gnus-verbose 0)
+           (copy (concat directory "sent"))
+           (message-sent-hook '(gnus-inews-do-gcc)))
+      (make-directory directory)
+      (message-mail "you@example.net" "From Gnus")
+      (goto-char (point-min))
+      (insert "Gcc: nnfolder+archive:sent\n")
+      (message-goto-body)
+      (insert "Hello\n")
+      (message-send-and-exit)
+      (should-not (file-exists-p copy))
+      (smtpmail-background-tests--wait 'sent)
+      (should-not (file-exists-p copy))
+      (smtpmail-ask--now)
+      (should (string-match-p "^Subject: From Gnus\n"
+                              (or (smtpmail-test-text copy) ""))))))
+
 ;;;; Back, and later
 
 (ert-deftest smtpmail-background-undo ()
