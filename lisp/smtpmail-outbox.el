@@ -41,7 +41,7 @@
 (declare-function smtpmail--login-demanded-p "smtpmail" (host))
 (declare-function smtpmail--account-request "smtpmail" (host))
 (declare-function smtpmail--sender "smtpmail" (buffer))
-(declare-function smtpmail-background-note-listing "smtpmail-background"
+(declare-function smtpmail-background-note-listing "smtpmail-outcome"
                   (place listing))
 
 (defvar smtpmail-queue-counter 0
