@@ -45,12 +45,19 @@ They have to write down how far they came.")
 
 ;;;; Leaving
 
+(defun smtpmail-leave--under-way ()
+  "Return the messages that are sent soon if Emacs stays."
+  (append (smtpmail-background-mails 'sending 'waiting)
+          (seq-filter #'smtpmail-background-mail-undoable
+                      (smtpmail-background-mails 'held))))
+
 (defun smtpmail-leave--query ()
   "Ask what becomes of mail on its way; return nil if Emacs shall stay.
 For `kill-emacs-query-functions'."
   ;; Among them may be copies of what was accepted already.
   (smtpmail-ask-all)
-  (let ((count (length (smtpmail-background-mails 'sending 'waiting))))
+  (let ((count (+ (length (smtpmail-leave--under-way))
+                  (length (smtpmail-background-mails 'delayed)))))
     (or (zerop count)
         noninteractive
         (pcase (car (read-multiple-choice
@@ -69,8 +76,7 @@ For `kill-emacs-query-functions'."
   "Wait until no message is on its way; return nil if one needs the user.
 \\`C-g' stops waiting, and Emacs stays."
   (let ((left 0))
-    (while (> (setq left (length (smtpmail-background-mails 'sending 'waiting)))
-              0)
+    (while (> (setq left (length (smtpmail-leave--under-way))) 0)
       (let ((message-log-max nil))
         (message "Sending %d message%s (C-g stops waiting)" left
                  (if (= left 1) "" "s")))
@@ -78,7 +84,7 @@ For `kill-emacs-query-functions'."
       (smtpmail-background--turn)
       (smtpmail-ask-all))
     (smtpmail-ask-all)
-    (or (not (smtpmail-background-mails 'stuck))
+    (or (not (smtpmail-background-mails 'stuck 'delayed))
         (yes-or-no-p "Some messages were not sent and stay in the outbox.  \
 Leave Emacs? "))))
 

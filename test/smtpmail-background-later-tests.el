@@ -247,6 +247,28 @@ SERVER is for its settings."
     (should-not smtpmail-background--mails)
     (should-not (smtpmail-test-messages server))))
 
+(ert-deftest smtpmail-background-leave-asks ()
+  "What can still be taken back, and what waits for a server, is asked about."
+  (smtpmail-background-tests--with (_server)
+    (cl-letf* ((questions nil)
+               ((symbol-function 'read-multiple-choice)
+                (lambda (question choices &rest _)
+                  (push question questions)
+                  (assq ?l choices))))
+      (should (smtpmail-leave--query))
+      (should-not questions)
+      (let ((smtpmail-undo-seconds 600))
+        (smtpmail-background-tests--send))
+      (should (smtpmail-leave--query))
+      (should (string-match-p "\\`1 message is being sent" (pop questions)))
+      (let ((smtpmail-background--network-pause 1000)
+            (smtpmail-smtp-service (smtpmail-test-quiet-port)))
+        (smtpmail-background-tests--send)
+        (smtpmail-test-wait "the delay"
+                            (lambda () (smtpmail-background-mails 'delayed))))
+      (should (smtpmail-leave--query))
+      (should (string-match-p "\\`2 messages are being sent" (pop questions))))))
+
 (ert-deftest smtpmail-background-others-left-alone ()
   "What another Emacs that runs has in hand is left to it."
   (smtpmail-background-tests--with (_server "--on" "greeting=silence")
