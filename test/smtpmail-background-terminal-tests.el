@@ -164,6 +164,43 @@ SPEC is (TERMINAL SERVER OPTIONS FORM...), OPTIONS a list for the server."
     (should (equal (alist-get 'to (smtpmail-test-message server))
                    '("a@example.net")))))
 
+(ert-deftest smtpmail-background-terminal-undo ()
+  "One key takes a message back that was sent a moment ago."
+  (smtpmail-background-terminal-tests--with
+      (terminal server ()
+                '(setq smtpmail-undo-seconds 600)
+                '(global-set-key (kbd "C-c u") #'smtpmail-undo))
+    (smtpmail-terminal-keys terminal "F5")
+    (smtpmail-terminal-shows terminal "^Goes in 600 s; C-c u takes it back")
+    (smtpmail-terminal-shows terminal "Mail:1")
+    (smtpmail-terminal-keys terminal "C-c" "u")
+    (let ((screen (smtpmail-terminal-shows terminal "^Taken back; nothing was sent")))
+      (should (string-match-p "^Subject: Hi" screen))
+      (should-not (string-match-p "Mail:1" screen)))
+    (should-not (car (smtpmail-background-terminal-tests--outbox terminal)))
+    (should-not (smtpmail-test-messages server))))
+
+(ert-deftest smtpmail-background-terminal-send-later ()
+  "A message of Message mode is sent later by a command that asks when."
+  (smtpmail-background-terminal-tests--with
+      (terminal server ()
+                '(setq message-send-mail-function #'smtpmail-send-it)
+                '(global-set-key (kbd "<f10>")
+                                 (lambda ()
+                                   (interactive)
+                                   (message-mail "you@example.net" "Later")
+                                   (insert "Hello\n"))))
+    (smtpmail-terminal-keys terminal "F10")
+    (smtpmail-terminal-shows terminal "^Subject: Later")
+    (smtpmail-terminal-keys terminal "M-x")
+    (smtpmail-terminal-type terminal "smtpmail-send-later")
+    (smtpmail-terminal-shows terminal "^Send at ")
+    (smtpmail-terminal-type terminal "+3d")
+    (smtpmail-terminal-shows terminal "Goes at [0-9]\\{4\\}-\\|Sending\\.\\.\\.done")
+    (should (equal (car (smtpmail-background-terminal-tests--outbox terminal))
+                   '(scheduled)))
+    (should-not (smtpmail-test-messages server))))
+
 (ert-deftest smtpmail-background-terminal-leave ()
   "Who leaves Emacs while mail is on its way is asked; what is left, is there."
   (smtpmail-background-terminal-tests--with
