@@ -39,11 +39,15 @@
 (require 'seq)
 (require 'subr-x)
 (require 'smtpmail-options)
+(require 'smtpmail-accounts)
 (require 'smtpmail-auth)
 (require 'smtpmail-message)
 (require 'smtpmail-outbox)
+(require 'smtpmail-outbox-rest)
+(require 'smtpmail-redefined)
 (require 'smtpmail-report)
 (require 'smtpmail-session)
+(require 'smtpmail-trace)
 
 (declare-function smtpmail-module--open "ext:exports.rs" (request pipe))
 (declare-function smtpmail-module--events "ext:exports.rs" (delivery))
@@ -137,9 +141,9 @@ All, if there are none."
 (defun smtpmail-background--key (mail)
   "Return what MAIL must have in common with another one of its courier."
   (let ((account (smtpmail-background-mail-account mail)))
-    (list (plist-get account :host) (plist-get account :port)
-          (plist-get account :security)
-          (alist-get 'smtpmail-smtp-user (smtpmail-background-mail-variables mail))
+    (list (mapcar (lambda (key) (plist-get account key))
+                  '( :host :port :security :ehlo-name :refused-recipients
+                     :client-key :client-certificate :login-account))
           (smtpmail-background-mail-place mail))))
 
 (defun smtpmail-background--facts (mail &rest more)
@@ -238,7 +242,7 @@ made of them; they are kept.  Return nil: there is no failure yet."
          (mail (smtpmail-background--make-mail
                 :place (smtpmail-outbox--place)
                 :account account
-                :variables (smtpmail-outbox--account nil)
+                :variables (smtpmail-background--variables)
                 :sender (smtpmail--sender buffer)
                 :recipients (mapcar #'smtpmail-maybe-append-domain recipients)
                 :subject (plist-get order :subject)
@@ -253,7 +257,8 @@ made of them; they are kept.  Return nil: there is no failure yet."
                      :recipients ,(smtpmail-background-mail-recipients mail)
                      :sender ,(smtpmail-background-mail-sender mail)
                      :message-id ,(smtpmail-background-mail-message-id mail)
-                     :until ,(and time (float time))
+                     :not-before ,time
+                     :account ,(smtpmail-accounts-name)
                      :facts ,(smtpmail-background--kept-facts mail)
                      :stored-server (,smtpmail-smtp-server)
                      :stored-stream-type (,smtpmail-stream-type)
@@ -267,6 +272,18 @@ made of them; they are kept.  Return nil: there is no failure yet."
     (plist-put order :mail mail)
     (smtpmail-background-add mail)
     nil))
+
+(defun smtpmail-background--variables ()
+  "Return the variables that say over which account mail goes now, an alist.
+An advice to `smtpmail-via-smtp' may have set them otherwise than the
+account in force."
+  (mapcar (lambda (variable) (cons variable (symbol-value variable)))
+          (delete-dups
+           `( smtpmail-accounts--current
+              ,@smtpmail--stored-queue-variables
+              ,@(and (consp smtpmail-accounts--current)
+                     (mapcar #'car (smtpmail-accounts-bindings
+                                    smtpmail-accounts--current)))))))
 
 (defvar smtpmail-background--resumed nil
   "Non-nil if mail that another Emacs left was looked for.")
@@ -367,6 +384,46 @@ made of them; they are kept.  Return nil: there is no failure yet."
                               (error-message-string problem))))))
 
 (defun smtpmail-background--start (mails)
+  "Start a courier for MAILS, which are of one account.
+If its last login was refused, ask before another one locks it."
+  (if-let ((why (smtpmail-background--rests (car mails) nil)))
+      (progn
+        (dolist (mail mails)
+          (setf (smtpmail-background-mail-state mail) 'stuck
+                (smtpmail-background-mail-why mail) why))
+        (smtpmail-ask-later
+         (lambda () (smtpmail-background--ask-rested mails))))
+    (smtpmail-background--begin mails)))
+
+(defun smtpmail-background--rests (mail may-ask)
+  "Return why the account of MAIL rests, or nil.
+MAY-ASK non-nil asks the user whether it shall."
+  (let ((variables (smtpmail-background-mail-variables mail))
+        (account (smtpmail-background-mail-account mail))
+        (smtpmail-auth-prompt-inhibited
+         (if may-ask smtpmail-auth-prompt-inhibited 'inhibited)))
+    (cl-progv (mapcar #'car variables) (mapcar #'cdr variables)
+      (smtpmail-outbox-rest-reason (plist-get account :host)
+                                   (plist-get account :port)))))
+
+(defun smtpmail-background--ask-rested (mails)
+  "Ask whether MAILS, of an account whose login was refused, are tried again."
+  (let ((still (seq-filter (lambda (mail)
+                             (and (memq mail smtpmail-background--mails)
+                                  (eq (smtpmail-background-mail-state mail)
+                                      'stuck)))
+                           mails)))
+    (when still
+      (if-let ((why (condition-case nil
+                        (smtpmail-background--rests (car still) t)
+                      (quit "stopped; it waits in the outbox"))))
+          (dolist (mail still)
+            (smtpmail-background--stuck mail why 'stuck))
+        (dolist (mail still)
+          (setf (smtpmail-background-mail-state mail) 'waiting))
+        (smtpmail-background-wake)))))
+
+(defun smtpmail-background--begin (mails)
   "Start a courier for MAILS, which are of one account."
   (let* ((first (car mails))
          (account (smtpmail-background-mail-account first))
@@ -484,6 +541,9 @@ made of them; they are kept.  Return nil: there is no failure yet."
       (smtpmail-background--keep-trace process session))
     (when (and (plist-get report :logged-in) (smtpmail-session-login session))
       (smtpmail-background--keep-login process session))
+    (smtpmail-background--with-account process
+      (smtpmail-outbox-rest-note report (smtpmail-session-host session)
+                                 (smtpmail-session-port session)))
     (smtpmail-background--discard process)
     ;; Each has its report; but were it not so, none may hang for ever.
     (dolist (mail mails)
@@ -502,7 +562,13 @@ made of them; they are kept.  Return nil: there is no failure yet."
       (let ((inhibit-read-only t))
         (save-excursion
           (goto-char (point-max))
-          (insert text))))))
+          (insert text)))
+      (let ((mails (process-get process 'smtpmail-mails)))
+        ;; Of several the trace itself says which was refused.
+        (smtpmail-trace-keep (current-buffer)
+                             (and (= 1 (length mails))
+                                  (smtpmail-background-mail-why
+                                   (aref mails 0))))))))
 
 (defun smtpmail-background--keep-login (process session)
   "Let auth-source keep the login of SESSION, of PROCESS, which was accepted.
@@ -524,6 +590,8 @@ It asks whether it shall."
 PROCESS is its courier's."
   (unless (and (eq (plist-get question :kind) 'credentials)
                (not (plist-get question :refused))
+               ;; What users put in its place may ask, and waits for replies.
+               (not (smtpmail-redefined-p 'smtpmail-try-auth-methods))
                (smtpmail-background--answer-quietly session question))
     (setf (smtpmail-session-since session) nil)
     (process-put process 'smtpmail-question question)

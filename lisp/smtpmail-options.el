@@ -63,10 +63,35 @@ nil uses STARTTLS if the server offers it, `starttls' insists on it,
                  (const :tag "TLS from the beginning" ssl)
                  (const :tag "Never TLS" plain)))
 
+;;;; Trust
+
+(defcustom smtpmail-trust-file (locate-user-emacs-file "smtpmail-trust")
+  "File of what is known of servers, or nil to remember nothing.
+It has the certificates that you trusted by hand, which servers speak TLS,
+and how you logged in.  If others can write to it, no mail is sent.
+See `smtpmail-known-servers' and `smtpmail-forget-server'."
+  :type '(choice file (const :tag "Remember nothing" nil)))
+
+(defcustom smtpmail-tls-min-version nil
+  "The oldest version of TLS that is spoken: nil and \"1.2\" are TLS 1.2."
+  :type '(choice (const :tag "TLS 1.2" nil) (const "1.2") (const "1.3")))
+
+;;;; Names
+
 (defcustom smtpmail-local-domain nil
   "Domain to append to the machine's name in EHLO.
 Not needed if the function `system-name' returns one with a domain."
   :type '(choice (const :tag "None" nil) (string :tag "Domain")))
+
+(defcustom smtpmail-ehlo-name nil
+  "Name that we give of ourselves in EHLO: a domain, or an address literal.
+nil says the name of this machine, with `smtpmail-local-domain' if set.
+Whoever does not want to tell that to every server and recipient can say
+\"[127.0.0.1]\" here, or \"localhost\"; some servers insist on a name that
+exists."
+  :type '(choice (const :tag "Name of this machine" nil)
+                 (string :tag "Domain or [address]"))
+  :package-version '(smtpmail . "0.1.0"))
 
 (defcustom smtpmail-sendto-domain nil
   "Domain to append, after an @-sign, to recipients that have none.

@@ -187,7 +187,12 @@ REPORT, or nil, tells of the recipients."
 ;;;; What the user can do
 
 (defun smtpmail-background-retry (mail)
-  "Let MAIL go now."
+  "Let MAIL go now, also if the last login of its account was refused."
+  (let ((variables (smtpmail-background-mail-variables mail))
+        (account (smtpmail-background-mail-account mail)))
+    (cl-progv (mapcar #'car variables) (mapcar #'cdr variables)
+      (smtpmail-outbox-rest-forget (plist-get account :host)
+                                   (plist-get account :port))))
   (setf (smtpmail-background-mail-state mail) 'waiting
         (smtpmail-background-mail-time mail) nil
         (smtpmail-background-mail-undoable mail) nil)

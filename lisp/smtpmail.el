@@ -1,4 +1,4 @@
-;;; smtpmail.el --- send mail by SMTP, in the place of the built-in  -*- lexical-binding: t -*-
+;;; smtpmail.el --- Send mail by SMTP, in the place of the built-in  -*- lexical-binding: t -*-
 
 ;; Copyright (C) 2026 The smtpmail contributors
 ;; SPDX-License-Identifier: GPL-3.0-or-later
@@ -35,28 +35,42 @@
 (require 'subr-x)
 (require 'sendmail)
 (require 'smtpmail-options)
+(require 'smtpmail-accounts)
 (require 'smtpmail-services)
 (require 'smtpmail-auth)
-(require 'smtpmail-background)
 (require 'smtpmail-message)
 (require 'smtpmail-module)
 (require 'smtpmail-outbox)
+(require 'smtpmail-redefined)
 (require 'smtpmail-report)
 (require 'smtpmail-session)
+(require 'smtpmail-speak)
+(require 'smtpmail-stock)
+(require 'smtpmail-trust)
 
 ;; For those who load this file and not the autoloads.
+(autoload 'smtpmail-import-msmtprc "smtpmail-import" nil t)
 (autoload 'smtpmail-outbox "smtpmail-outbox-list" nil t)
 (autoload 'smtpmail-outbox-count "smtpmail-outbox-list")
+(autoload 'smtpmail-show-trace "smtpmail-trace" nil t)
 (autoload 'smtpmail-background-resume "smtpmail-leave" nil t)
 (autoload 'smtpmail-undo "smtpmail-undo" nil t)
 (autoload 'smtpmail-send-later "smtpmail-undo" nil t)
 
+;; Only who sends in the background needs that file.
+(autoload 'smtpmail-background-wanted-p "smtpmail-background")
+(autoload 'smtpmail-background-send "smtpmail-background")
+(autoload 'smtpmail-background-accept "smtpmail-background")
+
 (declare-function smtpmail-undo-time "smtpmail-undo" (options))
+
+(defvar smtpmail-background--order)
 
 (defvar gnutls-trustfiles)
 
 (declare-function smtpmail-module--close-connections "ext:exports.rs" ())
 (declare-function smtpmail-module--content "ext:exports.rs" ())
+(declare-function smtpmail-module--prepare "ext:exports.rs" (request))
 (declare-function smtpmail-module--content-path "ext:exports.rs" (content))
 (declare-function message-narrow-to-headers "message" ())
 
@@ -90,12 +104,18 @@ error if it was not sent; the buffer does not change."
         (progn
           (unless (smtpmail-message-recipients message)
             (error "Sending failed; no recipients"))
-          (smtpmail--write-copies message (smtpmail--pass-on message)))
+          (smtpmail--write-copies
+           message (smtpmail-accounts-call
+                    (smtpmail-message-buffer message)
+                    (lambda () (smtpmail--dispatch message)))))
       (smtpmail-message-discard message))))
 
-(defun smtpmail--pass-on (message)
-  "Send or queue MESSAGE, as its fields and the options say.
+(defun smtpmail--dispatch (message)
+  "Send or queue MESSAGE, a `smtpmail-message', over the account in force.
 Return a word for what was done."
+  (smtpmail-accounts-check-size (smtpmail-message-buffer message))
+  (when-let ((sender (smtpmail-accounts-setting :envelope-sender)))
+    (setf (smtpmail-message-sender message) sender))
   (let ((time (and (smtpmail-message-options message)
                    ;; Message mode's own copies must not have these fields.
                    (require 'smtpmail-accepted)
@@ -103,7 +123,8 @@ Return a word for what was done."
                    (smtpmail-undo-time (smtpmail-message-options message)))))
     (cond (time (smtpmail-background-send message time))
           (smtpmail-queue-mail (smtpmail--queue message))
-          ((smtpmail-background-wanted-p message)
+          ((and smtpmail-send-in-background
+                (smtpmail-background-wanted-p message))
            (smtpmail-background-send message))
           (t (smtpmail--send message)))))
 
@@ -166,51 +187,46 @@ it is in the buffer %s" done file why buffer))))
 Return nil if the server took the message, else the reason, a string.
 ASK-FOR-PASSWORD non-nil asks for credentials at once.  The server and
 all else that is not given is what the variables say at the time of the
-call."
-  (if smtpmail-background--order
-      (smtpmail-background-accept recipient smtpmail-text-buffer)
-    (smtpmail--deliver recipient smtpmail-text-buffer ask-for-password)))
+call, or `smtpmail-accounts'."
+  (smtpmail-accounts-call
+   smtpmail-text-buffer
+   (lambda ()
+     (if (bound-and-true-p smtpmail-background--order)
+         (smtpmail-background-accept recipient smtpmail-text-buffer)
+       (smtpmail--via-smtp recipient smtpmail-text-buffer ask-for-password)))))
 
-(defun smtpmail--deliver (recipient buffer ask-for-password)
-  "Send the text in BUFFER to RECIPIENT, and wait for it.
-ASK-FOR-PASSWORD, and what is returned, are as in `smtpmail-via-smtp'."
+(defun smtpmail--via-smtp (recipient smtpmail-text-buffer ask-for-password)
+  "Do the work of `smtpmail-via-smtp' over the account in force.
+RECIPIENT, SMTPMAIL-TEXT-BUFFER and ASK-FOR-PASSWORD are as there."
   (let* ((host (smtpmail--host))
-         (request `(,@(smtpmail--account-request host)
-                    ,@(smtpmail--message-request recipient buffer)))
-         (port (plist-get request :port))
-         (report (smtpmail-session-run
-                  request smtpmail-smtp-service
-                  (or ask-for-password (smtpmail--login-demanded-p host)))))
-    (setq smtpmail--report report)
-    (when (plist-get request :entry)
-      (setf (nth 2 smtpmail-outbox--entry) report))
-    (or (smtpmail-report-error report host port)
-        (ignore (message "%s" (smtpmail-report-success report))))))
+         (account (smtpmail--account-request host))
+         (port (plist-get account :port)))
+    (or (smtpmail-outbox--rests host port)
+        (let* ((request (smtpmail--request account recipient
+                                           smtpmail-text-buffer))
+               (report (smtpmail-session-run
+                        request smtpmail-smtp-service
+                        (or ask-for-password (smtpmail--login-demanded-p host)))))
+          (setq smtpmail--report report)
+          (when (plist-get request :entry)
+            (setf (nth 2 smtpmail-outbox--entry) report))
+          (or (smtpmail-report-error report host port)
+              (ignore (message "%s" (smtpmail-report-success report))))))))
 
 ;;;; Requests
 
-(defun smtpmail--via-smtp-advised-p ()
-  "Return non-nil if `smtpmail-via-smtp' has advice."
-  (let ((advised nil))
-    (advice-mapc (lambda (&rest _) (setq advised t)) 'smtpmail-via-smtp)
-    advised))
-
-;; What the definition was; see `smtpmail--own-via-smtp-p'.
-(defconst smtpmail--own-via-smtp
-  (unless (smtpmail--via-smtp-advised-p)
-    (symbol-function 'smtpmail-via-smtp))
-  "The function `smtpmail-via-smtp' of this file.")
+(defun smtpmail--request (account recipients buffer)
+  "Return the request to send BUFFER to RECIPIENTS over ACCOUNT, a plist."
+  (smtpmail-module-ensure)
+  ;; While the text is handed over.
+  (smtpmail-module--prepare account)
+  (append account (smtpmail--message-request recipients buffer)))
 
 (defun smtpmail--own-via-smtp-p ()
   "Return non-nil if `smtpmail-via-smtp' is ours, without advice."
-  (let ((definition (symbol-function 'smtpmail-via-smtp)))
-    (and (not (smtpmail--via-smtp-advised-p))
-         (or (eq definition smtpmail--own-via-smtp)
-             ;; Compiled to native code meanwhile.
-             (and (fboundp 'subr-native-elisp-p)
-                  (subr-native-elisp-p definition)
-                  (equal (symbol-file 'smtpmail-via-smtp 'defun)
-                         (symbol-file 'smtpmail--own-via-smtp-p 'defun)))))))
+  (not (smtpmail-redefined-p 'smtpmail-via-smtp)))
+
+(smtpmail-redefined-note 'smtpmail-via-smtp 'smtpmail--own-via-smtp-p)
 
 (defun smtpmail--host ()
   "Return the server's name, asked for if it is not known."
@@ -236,7 +252,7 @@ Everything else is what the variables say."
     `( :host ,host
        :port ,(smtpmail--port)
        :security ,security
-       :ehlo-name ,(smtpmail-fqdn)
+       :ehlo-name ,(or smtpmail-ehlo-name (smtpmail-fqdn))
        :login-required ,(or (smtpmail--login-demanded-p host)
                             (smtpmail-auth-entry-p host smtpmail-smtp-service))
        :clear-login ,(or (eq security 'never) (smtpmail--this-machine-p host))
@@ -246,6 +262,7 @@ Everything else is what the variables say."
                                 'abort
                               smtpmail-on-refused-recipients)
        :trust-files ,(smtpmail--trust-files)
+       ,@(smtpmail-trust-request)
        :client-key ,(car client)
        :client-certificate ,(cdr client)
        ;; A queued message that is refused for now waits in the queue.
@@ -254,7 +271,9 @@ Everything else is what the variables say."
        :timeout ,smtpmail-timeout
        :traced-octets ,(if smtpmail-debug-info 4096 0)
        ;; Whose login it is that a kept connection has.
-       :account ,(format "%S" smtpmail-smtp-user)
+       :login-account ,(format "%S" (list smtpmail-smtp-user
+                                          (smtpmail-accounts-name)
+                                          smtpmail-auth-supported))
        :keep-connection ,(smtpmail--keep-connection-seconds))))
 
 (defconst smtpmail--background-keep-seconds 15
@@ -265,7 +284,7 @@ A burst of replies or of patches comes faster.")
   "Return for how many seconds the connection is kept for the next message."
   (let ((seconds (cond (noninteractive 0)
                        (smtpmail-keep-connection-seconds)
-                       (smtpmail-background--order
+                       ((bound-and-true-p smtpmail-background--order)
                         smtpmail--background-keep-seconds)
                        (t 0))))
     (when (> seconds 0)
@@ -316,6 +335,7 @@ A burst of replies or of patches comes faster.")
 (defun smtpmail--sender (buffer)
   "Return the envelope sender for the message in BUFFER."
   (or smtpmail-mail-address
+      (smtpmail-accounts-setting :envelope-sender)
       (with-current-buffer buffer
         (save-excursion
           (save-restriction

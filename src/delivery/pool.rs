@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use super::request::Request;
+use super::trust::SessionTrust;
 use crate::net::signal::{Signal, Waited};
 use crate::net::threads;
 use crate::net::tls::TlsFacts;
 use crate::net::wire::Wire;
-use crate::smtp::dialogue::{Dialogue, Input, Output};
+use crate::smtp::dialogue::{Dialogue, Input, Output, Plan};
 use crate::smtp::secret::Secret;
 
 /// Connections kept at once, of all accounts: more serve nobody, and hold
@@ -29,6 +30,10 @@ const MAX_KEEP: Duration = Duration::from_secs(240);
 /// network address translator may have forgotten it without a word, and to begin
 /// anew costs less than to wait for a reply's usual limit.
 pub(super) const FIRST_REPLY: Duration = Duration::from_secs(20);
+
+/// For how long after the last reply envelope and text may go in one flight: what
+/// was silent for longer may be dead, and a text that went into it is unknown.
+pub(super) const ONE_FLIGHT: Duration = Duration::from_secs(5);
 
 /// How a connection is kept after its last message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +53,8 @@ pub(super) struct Kept {
     pub secrets: Vec<Secret>,
     /// When the server said something last.
     pub last_reply: Instant,
+    /// Messages that it was given.
+    pub given: usize,
 }
 
 struct Slot {
@@ -58,22 +65,20 @@ struct Slot {
 
 static POOL: Mutex<Vec<Arc<Slot>>> = Mutex::new(Vec::new());
 
-/// What two deliveries must have in common to share a connection.
-fn key(request: &Request) -> String {
-    let plan = &request.plan;
+/// What two deliveries must have in common to share a connection. The protection
+/// wished for is in it after what is known of the server had its say, so that one
+/// without TLS is not found where TLS is due.
+pub(super) fn key(request: &Request, plan: &Plan, trust: &SessionTrust) -> String {
+    let mut without: Vec<_> = plan.without.iter().map(|off| off.name()).collect();
+    without.sort_unstable();
+    without.dedup();
     format!(
         "{:?}",
         (
-            &request.keep.account,
-            &request.host,
-            request.port,
-            &plan.ehlo_name,
-            plan.security,
-            plan.clear_login_allowed,
-            plan.login_required,
-            plan.verb,
-            plan.refused_recipients,
-            &request.tls,
+            (&request.keep.account, &request.host, request.port),
+            (&plan.ehlo_name, plan.security, plan.clear_login_allowed),
+            (plan.login_required, plan.verb, plan.refused_recipients),
+            (&request.tls, trust.accepted(), trust.ask_new, without),
         )
     )
 }
@@ -83,9 +88,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keep a connection for `request`'s account, or say QUIT where that is not wanted.
-pub(super) fn keep(mut kept: Kept, request: &Request) {
-    let time = request.keep.time.min(MAX_KEEP);
+/// Keep a connection under `key`, or say QUIT where that is not wanted.
+pub(super) fn keep(mut kept: Kept, key: String, time: Duration) {
+    let time = time.min(MAX_KEEP);
     let watched = kept
         .wire
         .socket()
@@ -96,7 +101,7 @@ pub(super) fn keep(mut kept: Kept, request: &Request) {
     let signal = Arc::new(signal);
     kept.wire.ring_with(signal.clone());
     let slot = Arc::new(Slot {
-        key: key(request),
+        key,
         signal,
         kept: Mutex::new(Some(kept)),
     });
@@ -119,9 +124,8 @@ pub(super) fn keep(mut kept: Kept, request: &Request) {
     }
 }
 
-/// A connection for `request` that was kept and still stands.
-pub(super) fn take(request: &Request) -> Option<Kept> {
-    let key = key(request);
+/// A connection that was kept under `key` and still stands.
+pub(super) fn take(key: &str) -> Option<Kept> {
     loop {
         let slot = {
             let mut pool = lock(&POOL);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use emacs::{Error, Result, Value};
 
@@ -12,6 +12,7 @@ use super::lisp::Plist;
 use crate::delivery::{
     Envelope, Job, Keep, MailObject, QueuePlace, QueueRequest, Request, Text, TimeLimits, TlsFiles,
 };
+use crate::net::tls::Version;
 use crate::outbox::{EntryName, Facts, Outcome, State, StoredVariables, Value as Stored};
 use crate::smtp::address::{AddressError, EhloName, Mailbox, ReversePath, host_to_ascii};
 use crate::smtp::dialogue::{LoginAnswer, Plan, RefusedRecipients, SaslContext, Security};
@@ -56,13 +57,7 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
     };
     let plan = Plan {
         ehlo_name,
-        security: match plist.symbol(":security")?.as_str() {
-            "implicit" => Security::Implicit,
-            "never" => Security::Never,
-            "opportunistic" => Security::Opportunistic,
-            "required" => Security::Required,
-            other => return Err(Error::msg(format!("unknown security {other}"))),
-        },
+        security: security(plist)?,
         clear_login_allowed: plist.flag(":clear-login")?,
         login_required: plist.flag(":login-required")?,
         login: None,
@@ -78,23 +73,13 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
             "send-rest" => RefusedRecipients::SendRest,
             other => return Err(Error::msg(format!("unknown policy {other}"))),
         },
+        without: Vec::new(),
     };
-    let key: Option<String> = plist.optional(":client-key")?;
-    let certificate: Option<String> = plist.optional(":client-certificate")?;
     Ok(Ok(Request {
         host: ascii_host,
         port,
         plan,
-        tls: TlsFiles {
-            trust: plist
-                .strings(":trust-files")?
-                .into_iter()
-                .map(PathBuf::from)
-                .collect(),
-            client: key
-                .zip(certificate)
-                .map(|(key, certificate)| (key.into(), certificate.into())),
-        },
+        tls: tls_files(plist)?,
         messages,
         unsendable,
         queue: plist
@@ -109,10 +94,52 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
         },
         traced_octets: plist.required(":traced-octets")?,
         keep: Keep {
-            account: plist.optional(":account")?.unwrap_or_default(),
+            account: plist.optional(":login-account")?.unwrap_or_default(),
             time: Duration::from_secs(plist.optional(":keep-connection")?.unwrap_or(0)),
         },
     }))
+}
+
+fn security(plist: Plist<'_>) -> Result<Security> {
+    Ok(match plist.symbol(":security")?.as_str() {
+        "implicit" => Security::Implicit,
+        "never" => Security::Never,
+        "opportunistic" => Security::Opportunistic,
+        "required" => Security::Required,
+        other => return Err(Error::msg(format!("unknown security {other}"))),
+    })
+}
+
+fn tls_files(plist: Plist<'_>) -> Result<TlsFiles> {
+    let key: Option<String> = plist.optional(":client-key")?;
+    let certificate: Option<String> = plist.optional(":client-certificate")?;
+    let trust = plist.strings(":trust-files")?;
+    Ok(TlsFiles {
+        trust: trust.into_iter().map(PathBuf::from).collect(),
+        client: key
+            .zip(certificate)
+            .map(|(key, certificate)| (key.into(), certificate.into())),
+        known: plist
+            .optional::<String>(":known-servers")?
+            .map(PathBuf::from),
+        ask_new: plist.flag(":ask-new-certificate")?,
+        oldest: match plist.flag(":tls-1.3")? {
+            true => Version::Tls13,
+            false => Version::Tls12,
+        },
+    })
+}
+
+/// What TLS needs, if it is certain that the request that `plist` describes, or
+/// begins to, will use it.
+///
+/// # Errors
+/// Our own Lisp gave something of the wrong type.
+pub(super) fn certain_tls(plist: Plist<'_>) -> Result<Option<TlsFiles>> {
+    match security(plist)? {
+        Security::Implicit | Security::Required => tls_files(plist).map(Some),
+        Security::Never | Security::Opportunistic => Ok(None),
+    }
 }
 
 /// The message's text, in the form that Lisp chose.
@@ -138,17 +165,54 @@ fn entry_name(name: &str) -> Result<EntryName> {
     EntryName::new(name).ok_or_else(|| Error::msg("not the name of an entry"))
 }
 
+/// The moment before which nothing may go: :not-before, seconds since 1970, an
+/// integer or a float.
+fn not_before(plist: Plist<'_>) -> Result<Option<SystemTime>> {
+    let value = plist.value(":not-before")?;
+    if !value.is_not_nil() {
+        return Ok(None);
+    }
+    let seconds: f64 = value.env.call("float", [value])?.into_rust()?;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since))
+        .map(Some)
+        .ok_or_else(|| Error::msg("no such time"))
+}
+
 /// What `plist` asks of the outbox.
 ///
 /// # Errors
 /// Our own Lisp gave something of the wrong type.
 pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
+    if let Some(file) = plist.optional::<String>(":known-servers")? {
+        let file = PathBuf::from(file);
+        return Ok(match plist.symbol(":job")?.as_str() {
+            "servers" => Job::ListServers(file),
+            "forget-server" => {
+                Job::ForgetServer(file, plist.required(":host")?, plist.required(":port")?)
+            }
+            other => return Err(Error::msg(format!("unknown job {other}"))),
+        });
+    }
     let place = place(plist)?;
     let name = || entry_name(&plist.required::<String>(":entry")?);
     let reply = || plist.required::<String>(":reply");
+    let change = |outcome| {
+        let expected = match plist.flag(":expected-state")? {
+            true => Some(plist.symbol(":expected-state")?),
+            false => None,
+        };
+        Ok::<_, Error>(Job::Change {
+            place: place.clone(),
+            name: name()?,
+            expected,
+            outcome,
+        })
+    };
     Ok(match plist.symbol(":job")?.as_str() {
         "add" => Job::Add(Box::new(QueueRequest {
-            place,
+            place: place.clone(),
             recipients: plist.strings(":recipients")?,
             stored_variables: StoredVariables {
                 server: stored(plist, ":stored-server")?,
@@ -157,6 +221,7 @@ pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
                 user: stored(plist, ":stored-user")?,
             },
             facts: Facts {
+                account: plist.optional(":account")?,
                 sender: plist.optional(":sender")?,
                 subject: plist.optional(":subject")?,
                 from: plist.optional(":from")?,
@@ -164,23 +229,22 @@ pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
                 other: other_facts(plist)?,
                 ..Facts::default()
             },
-            state: match until(plist)? {
-                Some(until) => State::Scheduled { until },
-                None => State::Waiting,
+            state: match (plist.flag(":held")?, not_before(plist)?) {
+                (true, _) => State::Held,
+                (false, Some(until)) => State::Scheduled { until },
+                (false, None) => State::Waiting,
             },
             text: text(plist)?,
         })),
-        "accepted" => Job::Change(place, name()?, Outcome::Accepted),
-        "drop" => Job::Change(place, name()?, Outcome::Dropped),
-        "hold" => Job::Change(place, name()?, Outcome::Held),
-        "refused" => Job::Change(place, name()?, Outcome::Refused { reply: reply()? }),
-        "release" => Job::Change(place, name()?, Outcome::Waiting),
+        "accepted" => change(Outcome::Accepted)?,
+        "drop" => change(Outcome::Dropped)?,
+        "hold" => change(Outcome::Held)?,
+        "refused" => change(Outcome::Refused { reply: reply()? })?,
+        "release" => change(Outcome::Waiting)?,
+        "schedule" => change(Outcome::Scheduled {
+            until: not_before(plist)?.ok_or_else(|| Error::msg("no :not-before"))?,
+        })?,
         "list" => Job::List(place),
-        "schedule" => {
-            let until =
-                until(plist)?.ok_or_else(|| Error::msg("the time of the schedule is missing"))?;
-            Job::Change(place, name()?, Outcome::Scheduled { until })
-        }
         other => return Err(Error::msg(format!("unknown job {other}"))),
     })
 }
@@ -221,19 +285,6 @@ fn other_facts(plist: Plist<'_>) -> Result<BTreeMap<String, Stored>> {
         rest = rest.cdr()?;
     }
     Ok(facts)
-}
-
-/// The moment :until, given in seconds since 1970, a float.
-fn until(plist: Plist<'_>) -> Result<Option<SystemTime>> {
-    let seconds: Option<f64> = plist.optional(":until")?;
-    let Some(seconds) = seconds else {
-        return Ok(None);
-    };
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .and_then(|since| UNIX_EPOCH.checked_add(since))
-        .map(Some)
-        .ok_or_else(|| Error::msg("no such time"))
 }
 
 /// The messages of a request: those of :messages, or the request itself.
