@@ -114,7 +114,9 @@
     (cond
      ((not (buffer-live-p buffer)))
      (keep
-      (smtpmail-trace-keep buffer (smtpmail-session--why-not session)))
+      ;; To load a file acts on a quit that is pending, whatever is inhibited.
+      (let ((quit-flag nil))
+        (smtpmail-trace-keep buffer (smtpmail-session--why-not session))))
      (t (with-current-buffer buffer
           (let ((inhibit-read-only t))
             (goto-char (point-max))

@@ -516,10 +516,6 @@ impl<'a> Session<'a> {
 
     /// Make the next block of the text ready.
     fn fill(&mut self) {
-        if self.written > 0 && self.written == self.outgoing.len() {
-            self.outgoing.clear();
-            self.written = 0;
-        }
         let Some(sending) = &mut self.sending else {
             return;
         };
@@ -571,6 +567,12 @@ impl<'a> Session<'a> {
             self.ended.extend(self.sending.take().map(|s| s.id));
             self.mailbox.await_word();
             self.feed(Input::TextSent);
+        }
+        // Before replies are read: what they let go begins a write of its own, which
+        // a text can join.
+        if self.written == self.outgoing.len() {
+            self.outgoing.clear();
+            self.written = 0;
         }
         if progress.read > 0 {
             self.reader.feed(&self.incoming);

@@ -271,15 +271,23 @@ fn after_421_all_later_ones_wait() {
         let server = start(options_on(&[rule]));
         let scratch = queue(20);
         let ended = flush(&scratch, &server);
-        assert_eq!(arrived(&server), [0, 1, 2], "{rule}\n{}", ended.trace());
+        // This server goes on all the same: what it takes of the texts that are on
+        // their way is taken.
+        let arrived = arrived(&server);
+        let context = format!("{rule}: {arrived:?}\n{}", ended.trace());
+        assert_eq!(arrived[..3], [0, 1, 2], "{context}");
+        assert!(arrived.len() == 3 || rule.starts_with("mail"), "{context}");
         let left = left(&scratch);
+        let not_arrived = (3..20).filter(|number| !arrived.contains(number));
         assert_eq!(
             left.keys().copied().collect::<Vec<_>>(),
-            (3..20).collect::<Vec<_>>()
+            not_arrived.collect::<Vec<_>>(),
+            "{context}"
         );
+        assert!(left.contains_key(&3), "{context}");
         assert!(left.values().all(is_waiting), "{rule}: {left:?}");
         assert_eq!(server.sessions(), 1, "it asked us to go");
-        assert_eq!(scratch.index().len(), 17);
+        assert_eq!(scratch.index().len(), left.len());
         assert!(
             !scratch.files().iter().any(|f| f.contains("window")),
             "{:?}",
@@ -464,10 +472,9 @@ fn killed_at_any_moment_nothing_is_lost_and_nothing_goes_twice() {
                 other => panic!("run {run}: {number}: {other:?}"),
             }
         }
-        // Only a window can be unknown.
+        // Those on their way, and those marked with the first of them that was not.
         let unknown =
             |left: &BTreeMap<usize, State>| left.values().filter(|s| **s == State::Unknown).count();
-        assert!(unknown(&found) <= 16, "run {run}: {found:?}");
         flush_again(&scratch, &server);
         let after = left(&scratch);
         assert_eq!(after.len(), unknown(&after), "run {run}: {after:?}");

@@ -219,12 +219,17 @@ fn a_weaker_mechanism_than_before_is_said_before_the_password_goes() {
     for _ in 0..2 {
         let ended = deliver(remembering(&server, &both, &file));
         ended.assert_accepted();
-        let warned = ended.events.iter().position(
-            |event| matches!(event, Event::Warning(text) if text.contains("PLAIN") && text.contains("SCRAM-SHA-256") && text.contains(USER)),
-        );
-        let went = ended.events.iter().position(
-            |event| matches!(event, Event::Trace(line) if line.contains("C: AUTH PLAIN")),
-        );
+        let warning = ended.events.iter().find_map(|event| match event {
+            Event::Warning(text) => Some(text.as_str()),
+            _ => None,
+        });
+        let warning = warning.expect("a warning");
+        for word in ["PLAIN", "SCRAM-SHA-256", USER] {
+            assert!(warning.contains(word), "{warning}");
+        }
+        let trace = ended.trace();
+        let warned = trace.find(warning);
+        let went = trace.find("C: AUTH PLAIN");
         assert!(warned.unwrap() < went.unwrap());
     }
     let text = std::fs::read_to_string(&file).unwrap();
