@@ -83,6 +83,10 @@
   "Most seconds between two tries; each pause is twice the one before.
 RFC 5321 section 4.5.4.1 asks relays for 30 minutes at least.")
 
+(defconst smtpmail-background--look-interval 0.5
+  "Seconds after which events are taken for which the engine rings no bell.
+It rings where something waits, and seldom otherwise.")
+
 (defconst smtpmail-background--quiet-time 900
   "Seconds for which delays are no news: a train may be in a tunnel.")
 
@@ -503,7 +507,15 @@ MAY-ASK non-nil asks the user whether it shall."
   "Take the events of all couriers and act on them; called by a timer."
   (setq smtpmail-background--rung nil)
   (dolist (process (smtpmail-background--couriers))
-    (smtpmail-background--guarded #'smtpmail-background--serve process)))
+    (smtpmail-background--guarded #'smtpmail-background--serve process))
+  (cancel-function-timers #'smtpmail-background--look)
+  (when (smtpmail-background--couriers)
+    (run-with-timer smtpmail-background--look-interval nil
+                    #'smtpmail-background--look)))
+
+(defun smtpmail-background--look ()
+  "Take the events for which no bell was rung; called by a timer."
+  (smtpmail-background--turn))
 
 (defmacro smtpmail-background--with-account (process &rest body)
   "Evaluate BODY with the variables of the account of PROCESS."

@@ -237,7 +237,7 @@ SERVER is for its settings."
 
 (ert-deftest smtpmail-background-resumed-unknown ()
   "What may have been sent when Emacs was killed is told, and not sent again."
-  (smtpmail-background-tests--with (server "--on" "dot#1=silence")
+  (smtpmail-background-tests--with (server "--no-chunking" "--on" "dot#1=silence")
     (smtpmail-background-tests--left-by-another
      server (smtpmail-background-tests--until-phase 'final))
     (smtpmail-background-resume)

@@ -241,7 +241,7 @@
                    ("text#1=close" sent nil)
                    ("dot#1=close" failed unknown)
                    ("dot#1=accept-close" failed unknown)))
-    (smtpmail-background-tests--with (server "--on" rule)
+    (smtpmail-background-tests--with (server "--no-chunking" "--on" rule)
       (smtpmail-background-tests--send)
       (let ((facts (car (smtpmail-background-tests--wait kind))))
         (should (eq (plist-get facts :state) state)))
@@ -255,7 +255,7 @@
 
 (ert-deftest smtpmail-background-stalls ()
   "A server that stalls is given up and tried again."
-  (smtpmail-background-tests--with (server "--on" "data#1=silence")
+  (smtpmail-background-tests--with (server "--no-chunking" "--on" "data#1=silence")
     (let ((smtpmail-timeout 1))
       (smtpmail-background-tests--send))
     (smtpmail-background-tests--wait 'sent)
@@ -309,7 +309,7 @@
 
 (ert-deftest smtpmail-background-stopped ()
   "What is stopped before its end stays in the outbox, and goes when told to."
-  (smtpmail-background-tests--with (server "--on" "data#1=silence")
+  (smtpmail-background-tests--with (server "--no-chunking" "--on" "data#1=silence")
     (smtpmail-background-tests--send)
     (smtpmail-test-wait "DATA"
                         (lambda ()
@@ -327,7 +327,7 @@
 
 (ert-deftest smtpmail-background-stopped-late ()
   "What is stopped behind its end is unknown, and is called so."
-  (smtpmail-background-tests--with (server "--on" "dot#1=silence")
+  (smtpmail-background-tests--with (server "--no-chunking" "--on" "dot#1=silence")
     (smtpmail-background-tests--send)
     (smtpmail-test-wait "the end"
                         (lambda ()
@@ -341,7 +341,7 @@
 
 (ert-deftest smtpmail-background-stop-one-of-many ()
   "Stopping one message lets the others of its connection go."
-  (smtpmail-background-tests--with (server "--on" "data#1=silence"
+  (smtpmail-background-tests--with (server "--no-chunking" "--on" "data#1=silence"
                                            "--on" "greeting#1=delay 300")
     (smtpmail-background-tests--send "First")
     (smtpmail-background-tests--send "Second")

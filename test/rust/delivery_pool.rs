@@ -6,11 +6,14 @@ mod support;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use smtpmail_core::delivery::{Keep, Request, close_kept};
+use smtpmail_core::delivery::{Answer, Keep, Question, Request, TrustAnswer, close_kept};
 use smtpmail_core::smtp::failure::{FailureKind, Phase};
 use smtpmail_test_server::Server;
 
 use self::support::*;
+
+/// As in `delivery::pool`.
+const ONE_FLIGHT: Duration = Duration::from_secs(5);
 
 /// The pool is one for the whole process.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -135,7 +138,7 @@ fn one_that_dies_before_any_reply_is_replaced_without_a_word() {
         "mail#2=reset",
         "mail#2=reply-close 421 4.4.2 Idle for too long",
     ] {
-        let server = start(options_on(&[rule]));
+        let server = start(without_chunking(options_on(&[rule])));
         deliver_kept(&server, "").assert_accepted();
         let ended = deliver_kept(&server, "");
         ended.assert_accepted();
@@ -147,6 +150,63 @@ fn one_that_dies_before_any_reply_is_replaced_without_a_word() {
         );
         close_kept();
     }
+}
+
+/// A text that goes in one flight with its envelope may have arrived whatever
+/// happens to the connection; after a pause it is not risked.
+#[test]
+fn the_text_is_risked_only_while_the_server_was_just_heard() {
+    let _alone = alone();
+    let server = start(options_on(&["mail#2=close"]));
+    deliver_kept(&server, "").assert_accepted();
+    std::thread::sleep(ONE_FLIGHT + Duration::from_millis(200));
+    deliver_kept(&server, "").assert_accepted();
+    assert_eq!((server.sessions(), server.messages().len()), (2, 2));
+    assert_eq!(said(&server, 2, "C: BDAT"), 1);
+    close_kept();
+    let server = start(options_on(&["mail#2=close"]));
+    deliver_kept(&server, "").assert_accepted();
+    deliver_kept(&server, "").unknown();
+    assert_eq!((server.sessions(), server.messages().len()), (1, 1));
+}
+
+#[test]
+fn a_connection_has_no_more_messages_than_the_server_takes() {
+    let _alone = alone();
+    let server = start(options().caps("PIPELINING,LIMITS MAILMAX=2"));
+    for sessions in [1, 1, 2] {
+        deliver_kept(&server, "").assert_accepted();
+        assert_eq!(server.sessions(), sessions);
+    }
+}
+
+#[test]
+fn another_trust_is_another_connection() {
+    let _alone = alone();
+    let server = start(options());
+    deliver_kept(&server, "").assert_accepted();
+    let mut wary = kept(&server, "");
+    wary.tls.ask_new = true;
+    let trusting = |question: &Question| match question {
+        Question::Certificate { .. } => Some(Answer::Trust(TrustAnswer::Once)),
+        _ => None,
+    };
+    Under::begin(wary).finish(trusting).assert_accepted();
+    // One for the look, which ended there.
+    assert_eq!(server.sessions(), 3);
+    deliver_kept(&server, "").assert_accepted();
+    assert_eq!(server.sessions(), 3);
+}
+
+/// What it dies of is its age: the server keeps what it does well.
+#[test]
+fn one_that_died_says_nothing_of_speed_ups() {
+    let _alone = alone();
+    let server = start(without_chunking(options_on(&["mail#2=close"])));
+    deliver_kept(&server, "").assert_accepted();
+    let ended = deliver_kept(&server, "");
+    ended.assert_accepted();
+    assert!(!ended.trace().contains("without PIPELINING"), "{}", ended.trace());
 }
 
 #[test]
@@ -170,7 +230,7 @@ fn an_unknown_fate_stays_unknown_on_a_kept_connection() {
 #[test]
 fn a_kept_connection_can_be_stopped() {
     let _alone = alone();
-    let server = start(options_on(&["mail#2=silence"]));
+    let server = start(without_chunking(options_on(&["mail#2=silence"])));
     deliver_kept(&server, "").assert_accepted();
     let mut under = Under::begin(kept(&server, ""));
     under.until(|event| matches!(event, smtpmail_core::delivery::Event::Phase(Phase::Mail)));
