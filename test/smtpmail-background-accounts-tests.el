@@ -28,7 +28,8 @@
 (require 'smtpmail-outbox-list)
 
 (defun smtpmail-background-accounts-tests--account (server &rest settings)
-  "Return an entry of `smtpmail-accounts' for me@work.example over SERVER."
+  "Return an entry of `smtpmail-accounts' for me@work.example over SERVER.
+SETTINGS are more of it."
   `("me@work.example" :server "localhost"
     :service ,(smtpmail-test-server-port server) ,@settings))
 

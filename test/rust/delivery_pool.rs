@@ -206,7 +206,11 @@ fn one_that_died_says_nothing_of_speed_ups() {
     deliver_kept(&server, "").assert_accepted();
     let ended = deliver_kept(&server, "");
     ended.assert_accepted();
-    assert!(!ended.trace().contains("without PIPELINING"), "{}", ended.trace());
+    assert!(
+        !ended.trace().contains("without PIPELINING"),
+        "{}",
+        ended.trace()
+    );
 }
 
 #[test]
