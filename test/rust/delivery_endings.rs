@@ -223,7 +223,12 @@ fn the_server_falls_silent_at_every_step() {
             assert!(took >= hasty().reply, "{} {ending}: {took:?}", step.place);
         } else {
             // QUIT is best effort: nobody waits for its reply.
-            assert!(took < hasty().reply, "{} {ending}: {took:?}", step.place);
+            let trace = ended.trace();
+            assert!(
+                !trace.contains("no answer"),
+                "{} {ending}: {trace}",
+                step.place
+            );
         }
     });
     assert_no_threads();
