@@ -54,6 +54,7 @@
 (autoload 'smtpmail-outbox-count "smtpmail-outbox-list")
 (autoload 'smtpmail-show-trace "smtpmail-trace" nil t)
 (autoload 'smtpmail-background-resume "smtpmail-leave" nil t)
+(autoload 'smtpmail-stop-sending "smtpmail-background" nil t)
 (autoload 'smtpmail-undo "smtpmail-undo" nil t)
 (autoload 'smtpmail-send-later "smtpmail-undo" nil t)
 
