@@ -100,7 +100,8 @@
   "Send the mail in the current buffer by SMTP.
 For `send-mail-function' and `message-send-mail-function'.  Signal an
 error if it was not sent; the buffer does not change."
-  (let ((message (smtpmail-message-prepare)))
+  (let ((message (smtpmail-message-prepare))
+        (match-data (match-data)))
     (unwind-protect
         (progn
           (unless (smtpmail-message-recipients message)
@@ -109,7 +110,8 @@ error if it was not sent; the buffer does not change."
            message (smtpmail-accounts-call
                     (smtpmail-message-buffer message)
                     (lambda () (smtpmail--dispatch message)))))
-      (smtpmail-message-discard message))))
+      (smtpmail-message-discard message)
+      (set-match-data match-data))))
 
 (defun smtpmail--dispatch (message)
   "Send or queue MESSAGE, a `smtpmail-message', over the account in force.
