@@ -89,6 +89,15 @@ test-builtin: module lisp $(SERVER) ## what the built-in fails; UPDATE=1 writes 
 test-matrix: module $(SERVER) ## the Lisp once more, with the Emacs of Debian's backports
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/matrix.sh $(TESTS)
 
+.PHONY: figures-background
+figures-background: module lisp $(SERVER) ## print how long Emacs is busy with mail in the background
+	@SMTPMAIL_TEST_SERVER=$(CURDIR)/$(SERVER) $(BATCH) -L test -l test/background-figures.el -f background-figures
+
+.PHONY: soak
+soak: module lisp $(SERVER) ## kill an Emacs that sends in the background, 300 times
+	@SMTPMAIL_KILLS=$${SMTPMAIL_KILLS:-300} SERVER=$(SERVER) EMACS=$(EMACS) \
+	  SMTPMAIL_TEST_LIMIT=7200 sh test/run-ert.sh test/smtpmail-background-kill-tests.el
+
 .PHONY: servers
 servers: ## fetch the real mail servers into build/
 	@test/servers/fetch all

@@ -93,9 +93,15 @@ The caller overwrites it with `clear-string' after use."
 
 ;;;; Questions
 
+(defvar smtpmail-auth-prompt-inhibited nil
+  "Non-nil means that nobody is to be asked now.
+If somebody would have been asked, it becomes the symbol `wanted'.")
+
 (defun smtpmail-auth-can-prompt-p ()
   "Return non-nil if there is somebody to ask, and a free minibuffer."
-  (not (or noninteractive
+  (not (or (and smtpmail-auth-prompt-inhibited
+                (setq smtpmail-auth-prompt-inhibited 'wanted))
+           noninteractive
            (> (minibuffer-depth) 0)
            ;; A daemon without clients has just the frame it started with.
            (equal (terminal-name (frame-terminal)) "initial_terminal"))))

@@ -277,9 +277,10 @@ Its header ends at HEADER-END, its text starts at TEXT-START or is nil."
             (smtpmail-header-field "Message-Id")
             (smtpmail-message-subject message)
             (smtpmail-header-field "Subject"))
-      (smtpmail-message--take-fcc message mail text-start)
+      ;; Orders to us reach no copy either.
       (setf (smtpmail-message-options message)
             (smtpmail-header-fields "X-Smtpmail-[^: \t\n]*" 'delete))
+      (smtpmail-message--take-fcc message mail text-start)
       (smtpmail-header-fields "\\(?:Resent-\\)?Bcc" 'delete)
       (when quoted
         (smtpmail-header-say-quoted-printable))

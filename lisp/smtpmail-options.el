@@ -227,6 +227,56 @@ See also `smtpmail-store-queue-variables'."
     smtpmail-smtp-user)
   "Variables that `smtpmail-store-queue-variables' stores.")
 
+;;;; Sending in the background
+
+(defcustom smtpmail-keep-connection-seconds nil
+  "For how many seconds a connection is kept for the next message.
+The next message of the same account then goes over it without a new
+login.  Nil means 0 for messages for which Emacs waits, and 15 for those
+that go in the background.  240 is the most."
+  :type '(choice (const :tag "In the background only" nil)
+                 (natnum :tag "Seconds")))
+
+(defcustom smtpmail-send-in-background nil
+  "Non-nil means that Emacs does not wait while mail is sent.
+The message goes into the outbox, `smtpmail-queue-dir', and from there to
+the server; you are told when the server has accepted it, and if not, why.
+A function is called with the facts of the message, a plist of
+:recipients, :sender, :subject, :message-id and :octets, in a buffer with
+the message, and says whether that one goes in the background.
+In batch mode this counts as nil."
+  :type '(choice (const :tag "Wait" nil)
+                 (const :tag "In the background" t)
+                 (function :tag "Decide for each message")))
+
+(defcustom smtpmail-undo-seconds 0
+  "For how many seconds a message sent in the background can be taken back.
+For that long it stays in the outbox, and `smtpmail-undo' makes a draft
+of it."
+  :type 'natnum)
+
+(defcustom smtpmail-wait-for-acceptance nil
+  "Non-nil means that what says \"sent\" waits until the server has accepted.
+That holds for messages sent in the background: copies (Fcc, Gcc), and
+what Message mode does after sending, `message-sent-hook' and actions
+such as the mark \"replied\"."
+  :type 'boolean)
+
+(defcustom smtpmail-sent-functions nil
+  "Functions to call when a message sent in the background was accepted.
+Each gets a plist: :message-id, :subject, :sender, :server, :entry (the
+name in the outbox), :reply (the server's words) and :recipients, plists
+of :address, :accepted and :failure (a plist with :text, the server's
+words, and :code)."
+  :type '(repeat function))
+
+(defcustom smtpmail-failed-functions nil
+  "Functions to call when a message sent in the background was not sent.
+Each gets a plist as for `smtpmail-sent-functions', and :reason, a
+sentence, and :state: `refused' for good, `unknown' if it may have been
+sent, `stuck' until you do something, or `delayed' for a long time."
+  :type '(repeat function))
+
 ;;;; Looking at what happens
 
 (defcustom smtpmail-debug-info nil

@@ -31,11 +31,13 @@
 (require 'subr-x)
 (require 'tabulated-list)
 (require 'smtpmail-options)
+(require 'smtpmail-background)
 (require 'smtpmail-methods)
 (require 'smtpmail-outbox)
 (require 'smtpmail-outbox-rows)
 (require 'smtpmail-outbox-view)
 
+(declare-function smtpmail-background-from-entry "smtpmail-leave" (entry place))
 (declare-function smtpmail-session-ask-outbox "smtpmail-session" (request))
 (declare-function smtpmail-session-trace-name "smtpmail-session" (host))
 (declare-function smtpmail-outbox-draft-create "smtpmail-outbox-draft" (entry))
@@ -78,6 +80,7 @@ Only reads the index, so mode lines and scripts may ask often."
     (define-key map "S" #'smtpmail-outbox-list-send-all)
     (define-key map "h" #'smtpmail-outbox-list-hold)
     (define-key map "u" #'smtpmail-outbox-list-release)
+    (define-key map "k" #'smtpmail-stop-sending)
     (define-key map "e" #'smtpmail-outbox-list-edit)
     (define-key map "t" #'smtpmail-outbox-list-trace)
     (define-key map "g" #'smtpmail-outbox-list-refresh)
@@ -96,6 +99,7 @@ Only reads the index, so mode lines and scripts may ask often."
     ["Send All" smtpmail-outbox-list-send-all]
     ["Hold" smtpmail-outbox-list-hold]
     ["Release or Resend" smtpmail-outbox-list-release]
+    ["Stop Sending" smtpmail-stop-sending]
     ["Delete" smtpmail-outbox-list-delete]
     "---"
     ["Mark" smtpmail-outbox-list-mark]
@@ -273,10 +277,28 @@ Ask about those that were refused or may have been delivered."
                   (smtpmail-outbox-list--targets)
                   '(held deferred scheduled refused unknown)
                   "It waits already, or is on its way")))
-    (smtpmail-outbox-list--change-all
-     'release
-     (smtpmail-outbox-list--still (smtpmail-outbox-list--confirmed entries))
-     "Released")))
+    (smtpmail-outbox-list--let-go
+     (smtpmail-outbox-list--change-all
+      'release
+      (smtpmail-outbox-list--still (smtpmail-outbox-list--confirmed entries))
+      "Released"))))
+
+(defun smtpmail-outbox-list--let-go (entries)
+  "Let ENTRIES, just released, go by themselves where mail does so.
+With a function in `smtpmail-send-in-background' only those that did."
+  (when (and smtpmail-send-in-background (not noninteractive))
+    (dolist (entry entries)
+      (let* ((name (plist-get entry :name))
+             (mail (smtpmail-background-mail-named name))
+             (now (smtpmail-outbox-list--entry name)))
+        (cond (mail (smtpmail-background-retry mail))
+              ((and now
+                    (or (alist-get 'background (plist-get now :facts))
+                        (not (functionp smtpmail-send-in-background))))
+               (require 'smtpmail-leave)
+               (smtpmail-background-add
+                (smtpmail-background-from-entry now
+                                                (smtpmail-outbox--place)))))))))
 
 (defun smtpmail-outbox-list--delete (entries)
   "Delete ENTRIES after a question."

@@ -67,6 +67,12 @@
             (cons (plist-get failure :text)
                   (smtpmail-outbox-rest--fingerprint)))))))
 
+(defun smtpmail-outbox-rest-forget (host port)
+  "Let the account at HOST and PORT rest no longer: the user wants a try."
+  (setq smtpmail-outbox-rest--accounts
+        (assoc-delete-all (smtpmail-outbox-rest--key host port)
+                          smtpmail-outbox-rest--accounts)))
+
 (defun smtpmail-outbox-rest-reason (host port)
   "Return why queued mail for HOST at PORT has to wait, or nil.
 Ask whether to try again, if somebody is there."

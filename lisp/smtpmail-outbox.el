@@ -48,6 +48,8 @@
 (declare-function smtpmail--login-demanded-p "smtpmail" (host))
 (declare-function smtpmail--account-request "smtpmail" (host))
 (declare-function smtpmail--sender "smtpmail" (buffer))
+(declare-function smtpmail-background-note-listing "smtpmail-outcome"
+                  (place listing))
 
 (defvar smtpmail-outbox--outcomes nil
   "What became of the messages of this flush, the last one first.
@@ -99,7 +101,11 @@ the message before that time; with :held t, none before it is released."
 
 (defun smtpmail-outbox-entries ()
   "Return the queue's listing, a plist with :entries and :problems."
-  (smtpmail-session-ask-outbox `(:job list ,@(smtpmail-outbox--place))))
+  (let* ((place (smtpmail-outbox--place))
+         (listing (smtpmail-session-ask-outbox `(:job list ,@place))))
+    (when (featurep 'smtpmail-background)
+      (smtpmail-background-note-listing place listing))
+    listing))
 
 (defun smtpmail-outbox-change (job entry &rest more)
   "Let the engine do JOB to ENTRY, of `smtpmail-outbox-entries'.

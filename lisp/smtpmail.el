@@ -56,8 +56,15 @@
 (autoload 'smtpmail-report-bug "smtpmail-bug" nil t)
 (autoload 'smtpmail-show-trace "smtpmail-trace" nil t)
 (autoload 'smtpmail-unload-function "smtpmail-unload")
+(autoload 'smtpmail-background-resume "smtpmail-leave" nil t)
+(autoload 'smtpmail-stop-sending "smtpmail-background" nil t)
+(autoload 'smtpmail-undo "smtpmail-undo" nil t)
+(autoload 'smtpmail-send-later "smtpmail-undo" nil t)
 
-(defvar gnutls-trustfiles)
+;; Only who sends in the background needs that file.
+(autoload 'smtpmail-background-wanted-p "smtpmail-background")
+(autoload 'smtpmail-background-send "smtpmail-background")
+(autoload 'smtpmail-background-accept "smtpmail-background")
 
 ;; For those who queue, and what the manual names.
 (autoload 'smtpmail-outbox-add "smtpmail-outbox")
@@ -67,6 +74,13 @@
 (autoload 'smtpmail-outbox--place "smtpmail-outbox")
 (autoload 'smtpmail-outbox--rests "smtpmail-outbox")
 
+(declare-function smtpmail-undo-time "smtpmail-undo" (options))
+
+(defvar smtpmail-background--order)
+
+(defvar gnutls-trustfiles)
+
+(declare-function smtpmail-module--close-connections "ext:exports.rs" ())
 (declare-function smtpmail-module--content "ext:exports.rs" ())
 (declare-function smtpmail-module--prepare "ext:exports.rs" (request))
 (declare-function smtpmail-module--content-path "ext:exports.rs" (content))
@@ -97,7 +111,8 @@
   "Send the mail in the current buffer by SMTP.
 For `send-mail-function' and `message-send-mail-function'.  Signal an
 error if it was not sent; the buffer does not change."
-  (let ((message (smtpmail-message-prepare)))
+  (let ((message (smtpmail-message-prepare))
+        (match-data (match-data)))
     (unwind-protect
         (progn
           (unless (smtpmail-message-recipients message)
@@ -106,7 +121,8 @@ error if it was not sent; the buffer does not change."
            message (smtpmail-accounts-call
                     (smtpmail-message-buffer message)
                     (lambda () (smtpmail--dispatch message)))))
-      (smtpmail-message-discard message))))
+      (smtpmail-message-discard message)
+      (set-match-data match-data))))
 
 ;; Here, and not where its work is: what a user puts in its place must not be
 ;; overwritten when that is loaded.
@@ -125,9 +141,17 @@ Return a word for what was done."
   (smtpmail-accounts-check-size (smtpmail-message-buffer message))
   (when-let ((sender (smtpmail-accounts-setting :envelope-sender)))
     (setf (smtpmail-message-sender message) sender))
-  (if smtpmail-queue-mail
-      (smtpmail--queue message)
-    (smtpmail--send message)))
+  (let ((time (and (smtpmail-message-options message)
+                   ;; Message mode's own copies must not have these fields.
+                   (require 'smtpmail-accepted)
+                   (require 'smtpmail-undo)
+                   (smtpmail-undo-time (smtpmail-message-options message)))))
+    (cond (time (smtpmail-background-send message time))
+          (smtpmail-queue-mail (smtpmail--queue message))
+          ((and smtpmail-send-in-background
+                (smtpmail-background-wanted-p message))
+           (smtpmail-background-send message))
+          (t (smtpmail--send message)))))
 
 (defvar smtpmail-outbox--entry nil
   "While an entry is sent: (NAME TEXT-TICK REPORT), else nil.
@@ -209,7 +233,9 @@ call, or `smtpmail-accounts'."
   (smtpmail-accounts-call
    smtpmail-text-buffer
    (lambda ()
-     (smtpmail--via-smtp recipient smtpmail-text-buffer ask-for-password))))
+     (if (bound-and-true-p smtpmail-background--order)
+         (smtpmail-background-accept recipient smtpmail-text-buffer)
+       (smtpmail--via-smtp recipient smtpmail-text-buffer ask-for-password)))))
 
 (defun smtpmail--via-smtp (recipient smtpmail-text-buffer ask-for-password)
   "Do the work of `smtpmail-via-smtp' over the account in force.
@@ -286,7 +312,32 @@ Everything else is what the variables say."
        :attempts ,(if smtpmail-outbox--entry 1 (max 1 smtpmail-retries))
        :connect-timeout ,smtpmail-connect-timeout
        :timeout ,smtpmail-timeout
-       :traced-octets ,(if smtpmail-debug-info 4096 0))))
+       :traced-octets ,(if smtpmail-debug-info 4096 0)
+       ;; Whose login it is that a kept connection has.
+       :login-account ,(format "%S" (list smtpmail-smtp-user
+                                          (smtpmail-accounts-name)
+                                          smtpmail-auth-supported))
+       :keep-connection ,(smtpmail--keep-connection-seconds))))
+
+(defconst smtpmail--background-keep-seconds 15
+  "How long a connection is kept in the background, unless the user says.
+A burst of replies or of patches comes faster.")
+
+(defun smtpmail--keep-connection-seconds ()
+  "Return for how many seconds the connection is kept for the next message."
+  (let ((seconds (cond (noninteractive 0)
+                       (smtpmail-keep-connection-seconds)
+                       ((bound-and-true-p smtpmail-background--order)
+                        smtpmail--background-keep-seconds)
+                       (t 0))))
+    (when (> seconds 0)
+      (add-hook 'kill-emacs-hook #'smtpmail--close-connections))
+    seconds))
+
+(defun smtpmail--close-connections ()
+  "Say goodbye on connections that are kept; wait for nothing."
+  (when (featurep 'smtpmail-core)
+    (smtpmail-module--close-connections)))
 
 (defun smtpmail--login-demanded-p (host)
   "Return non-nil if `smtpmail-servers-requiring-authorization' matches HOST."

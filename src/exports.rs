@@ -15,7 +15,7 @@ use std::fs::File;
 use emacs::{Env, IntoLisp, Result, Value, defun};
 
 use self::lisp::Plist;
-use crate::delivery::{self, Answer, Delivery, TrustAnswer};
+use crate::delivery::{self, Answer, Delivery, TrustAnswer, close_kept};
 use crate::smtp::command::Line;
 use crate::smtp::secret::Secret;
 
@@ -110,7 +110,9 @@ fn prepare(request: Value<'_>) -> Result<()> {
 /// :refused-recipients (abort, ask or send-rest), :trust-files, :client-key,
 /// :client-certificate, :known-servers (a file), :ask-new-certificate, :tls-1.3
 /// (nothing older), :attempts, :connect-timeout, :timeout (seconds) and
-/// :traced-octets; and one message or :messages, a list of plists, which go in
+/// :traced-octets; :keep-connection (seconds) and :login-account, a text that names
+/// it, for connections that are kept; and one message or :messages, a list of
+/// plists, which go in
 /// order over one connection.  A message has the keys :sender, :recipients (a
 /// list), and :text (a string), :content or :entry (the name of an entry of the
 /// outbox that REQUEST's :queue-directory and :queue-index name).
@@ -136,10 +138,11 @@ fn open<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'
 /// REQUEST has the keys :job (add, list, accepted, drop, hold, refused, release
 /// or schedule), :queue-directory and :queue-index, and, where the job wants
 /// them, :entry, :expected-state (a symbol: an entry in another state is left as
-/// it is), :not-before (seconds since 1970; for add and schedule), :held (for
-/// add), :reply, :recipients, :sender, :subject, :from, :message-id, :account,
-/// :text or :content, and :stored-server, :stored-stream-type, :stored-service and
-/// :stored-user, each a list of one value.
+/// it is), :not-before (seconds since 1970, perhaps a float; for add and schedule),
+/// :held (for add), :reply, :recipients, :sender, :subject, :from, :message-id,
+/// :account, :text or :content, and :stored-server, :stored-stream-type,
+/// :stored-service and :stored-user, each a list of one value; :facts is an alist
+/// of what Lisp keeps with it.
 ///
 /// With :known-servers, the name of that file, :job is `servers' or, with :host and
 /// :port, `forget-server'.
@@ -238,4 +241,11 @@ fn forget_keys(_env: &Env) -> Result<()> {
 #[defun]
 fn cancel<'e>(env: &'e Env, delivery: &Delivery) -> Result<Value<'e>> {
     delivery.cancel().into_lisp(env)
+}
+
+/// Say QUIT on all connections that are kept for further messages.
+#[defun]
+fn close_connections(_env: &Env) -> Result<()> {
+    close_kept();
+    Ok(())
 }

@@ -40,7 +40,7 @@ Before it, the trace has one of a message that the server took."
          ,@body))))
 
 (defconst smtpmail-trace-tests--refusing
-  '("--on" "rcpt:bad@example.net=reply 550 5.1.1 no such user")
+  '("--no-chunking" "--on" "rcpt:bad@example.net=reply 550 5.1.1 no such user")
   "Options of a server that knows one recipient less.")
 
 (defun smtpmail-trace-tests--line ()

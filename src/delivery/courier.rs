@@ -316,16 +316,26 @@ impl<'a> Courier<'a> {
         let switched_off = servers::switched_off(&self.request.host, self.request.port);
         plan.without
             .extend(switched_off.iter().map(|off| off.speed_up));
-        let mut session = match Session::open(self.request, plan, trust, self.mailbox) {
-            Ok(session) => session,
-            Err(failure) => return End::GiveUp(failure),
+        let mut ready = false;
+        let resumed = Session::resume(self.request, &plan, &trust, self.mailbox);
+        let mut session = match resumed {
+            Some((mut session, given)) => {
+                ready = true;
+                self.given = given;
+                self.note_login(&session);
+                self.feed(&mut session);
+                session
+            }
+            None => match Session::open(self.request, plan, trust, self.mailbox) {
+                Ok(session) => session,
+                Err(failure) => return End::GiveUp(failure),
+            },
         };
         for off in switched_off {
             session.note(&format!("without {}: {}", off.speed_up.name(), off.reason));
         }
         let mut another_way = false;
         let mut open: Option<Open> = None;
-        let mut ready = false;
         // Whether Lisp waits for the reply to a line.
         let mut line_due = false;
         loop {
@@ -383,6 +393,10 @@ impl<'a> Courier<'a> {
                 Happening::Finished(_, outcome)
                     if open.is_some()
                         && matches!(outcome.verdict, dialogue::Verdict::Failed(_)) => {}
+                Happening::Finished(_, outcome)
+                    if session.is_unproven()
+                        && matches!(outcome.verdict, dialogue::Verdict::Failed(_))
+                        && !self.mailbox.signal.is_stopped() => {}
                 Happening::Finished(id, outcome) => {
                     self.note_login(&session);
                     open = self.settle(id, outcome, &session).or(open);
@@ -391,6 +405,7 @@ impl<'a> Courier<'a> {
                     }
                 }
                 Happening::Ended(failure) => {
+                    let unproven = session.is_unproven();
                     self.refused_certificate = session.take_refused_certificate();
                     // Nobody's thinking or waiting shall hold a dead socket.
                     drop(session);
@@ -404,7 +419,8 @@ impl<'a> Courier<'a> {
                     return match open {
                         _ if self.mailbox.signal.is_stopped() => End::GiveUp(failure),
                         Some(open) => self.await_offline(open),
-                        None if another_way => {
+                        // It died while it was kept; that was no try.
+                        None if unproven || another_way => {
                             self.tries -= 1;
                             End::Reconnect
                         }
@@ -415,7 +431,10 @@ impl<'a> Courier<'a> {
             }
             let idle = self.line.is_empty() && self.aboard.is_empty() && self.trial.is_empty();
             if open.is_none() && ready && idle {
-                session.quit();
+                match self.is_spent(&session) || self.request.probe.is_some() {
+                    true => session.quit(),
+                    false => session.keep_or_quit(self.given),
+                }
                 return End::Over;
             }
             if open.is_none() && ready && self.aboard.is_empty() && self.is_spent(&session) {

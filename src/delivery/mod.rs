@@ -12,6 +12,7 @@ mod entries;
 mod limits;
 mod mail;
 mod mailbox;
+mod pool;
 mod probe;
 mod queue;
 mod request;
@@ -28,6 +29,7 @@ use self::mailbox::Mailbox;
 pub use self::mailbox::{
     Answer, Event, Question, QuestionId, RecipientReport, Report, TrustAnswer, Verdict,
 };
+pub use self::pool::{Keep, close_kept};
 pub use self::probe::Probe;
 pub use self::queue::{Job, QueuePlace, QueueRequest};
 pub use self::request::{Envelope, MailObject, Request, Text, TlsFiles};

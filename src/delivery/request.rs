@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::TimeLimits;
 use super::body::Body;
 use super::entries::Entry;
+use super::pool::Keep;
 use super::probe::Probe;
 use super::queue::QueuePlace;
 use crate::net::client::ClientFiles;
@@ -52,6 +53,8 @@ pub struct Request {
     pub limits: TimeLimits,
     /// Octets of the text that the trace shows.
     pub traced_octets: usize,
+    /// What becomes of the connection after its last message.
+    pub keep: Keep,
 }
 
 /// An envelope and its content (RFC 5321 §2.3.1).

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::TimeLimits;
 use super::body::BLOCK;
 use super::mailbox::{Event, Mailbox};
+use super::pool::{self, Kept};
 use super::probe::connect_by_each;
 use super::request::{Content, Request};
 use super::trace::Trace;
@@ -120,6 +121,12 @@ pub(super) struct Session<'a> {
     trust: SessionTrust,
     /// The certificate for which the connection was given up.
     refused_certificate: Option<Box<CertificateFacts>>,
+    /// What another delivery must have in common to be given the connection.
+    pool_key: String,
+    /// Whether the connection was kept after other messages, and the server has
+    /// said nothing since, or only that it goes (421).
+    unproven: bool,
+    last_reply: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -154,6 +161,7 @@ impl<'a> Session<'a> {
         );
         mailbox.post(Event::Connected(wire.peer().to_string()));
         let implicit = plan.security == Security::Implicit;
+        let pool_key = pool::key(request, &plan, &trust);
         let mut session = Self {
             request,
             mailbox,
@@ -173,13 +181,75 @@ impl<'a> Session<'a> {
             phase: None,
             happened: VecDeque::new(),
             tls: None,
+            pool_key,
             trust,
             refused_certificate: None,
+            unproven: false,
+            last_reply: Instant::now(),
         };
         if implicit && let Err(failure) = session.start_tls() {
             session.feed(Input::Closed(failure));
         }
         Ok(session)
+    }
+
+    /// Go on with a connection that was kept, if there is one that serves: it takes
+    /// messages, and has had so many.
+    pub fn resume(
+        request: &'a Request,
+        plan: &Plan,
+        trust: &SessionTrust,
+        mailbox: &'a Mailbox,
+    ) -> Option<(Self, usize)> {
+        // A probe is to see a connection begin.
+        if request.probe.is_some() {
+            return None;
+        }
+        let pool_key = pool::key(request, plan, trust);
+        let mut kept = pool::take(&pool_key)?;
+        kept.wire.ring_with(mailbox.signal.clone());
+        let mut trace = Trace::new();
+        let idle = kept.last_reply.elapsed();
+        kept.dialogue.resume(idle > pool::ONE_FLIGHT);
+        let peer = kept.wire.peer();
+        let text = format!(
+            "the connection to {peer} is used again after {:.1} s",
+            idle.as_secs_f64()
+        );
+        trace.note(mailbox, &text);
+        mailbox.post(Event::Connected(peer.to_string()));
+        let session = Self {
+            request,
+            mailbox,
+            contents: HashMap::new(),
+            trace,
+            wire: kept.wire,
+            dialogue: kept.dialogue,
+            reader: ReplyReader::default(),
+            secrets: kept.secrets,
+            outgoing: Vec::new(),
+            written: 0,
+            incoming: Vec::new(),
+            block: Vec::new(),
+            sending: None,
+            ended: VecDeque::new(),
+            progress: Instant::now(),
+            phase: None,
+            happened: VecDeque::new(),
+            tls: kept.tls,
+            trust: trust.clone(),
+            refused_certificate: None,
+            pool_key,
+            unproven: true,
+            last_reply: kept.last_reply,
+        };
+        Some((session, kept.given))
+    }
+
+    /// Whether the server has said nothing yet to what was sent over a connection
+    /// that was kept: if it ends now, that says nothing about a message.
+    pub fn is_unproven(&self) -> bool {
+        self.unproven
     }
 
     /// Whether the connection is under TLS.
@@ -241,12 +311,16 @@ impl<'a> Session<'a> {
             let clock_runs = writing || self.dialogue.is_waiting();
             let limits: &TimeLimits = &self.request.limits;
             let phase = self.dialogue.phase();
-            let deadline = clock_runs.then(|| self.progress + limits.limit(phase));
+            let limit = match self.unproven {
+                true => limits.limit(phase).min(pool::FIRST_REPLY),
+                false => limits.limit(phase),
+            };
+            let deadline = clock_runs.then(|| self.progress + limit);
             match self.wire.wait(writing, deadline) {
                 Ok(Waited::Ready) => {}
                 Ok(Waited::Rung) => return Happening::Rung,
                 Ok(Waited::TimedOut) => {
-                    let seconds = limits.limit(phase).as_secs();
+                    let seconds = limit.as_secs();
                     let text = format!("no answer within {seconds} s");
                     self.feed(Input::Closed(Failure::new(
                         FailureKind::Timeout,
@@ -257,6 +331,30 @@ impl<'a> Session<'a> {
                 Err(error) => self.feed(Input::Closed(broken(phase, &error))),
             }
         }
+    }
+
+    /// The last message is over: keep the connection if the request wants that,
+    /// and nothing is on its way in either direction.
+    pub fn keep_or_quit(mut self, given: usize) {
+        self.act();
+        let quiet = self.happened.is_empty()
+            && self.sending.is_none()
+            && self.written == self.outgoing.len()
+            && !self.reader.has_leftovers()
+            && !self.dialogue.is_waiting();
+        if self.request.keep.time.is_zero() || !quiet {
+            return self.quit();
+        }
+        self.trace.note(self.mailbox, "the connection is kept");
+        let kept = Kept {
+            wire: self.wire,
+            dialogue: self.dialogue,
+            tls: self.tls,
+            secrets: self.secrets,
+            last_reply: self.last_reply,
+            given,
+        };
+        pool::keep(kept, self.pool_key, self.request.keep.time);
     }
 
     /// The fate of a message whose end was written is told to the courier now.
@@ -519,6 +617,8 @@ impl<'a> Session<'a> {
                 Ok(Some(reply)) => {
                     let reply = reply.without(&self.secrets);
                     self.progress = Instant::now();
+                    self.last_reply = self.progress;
+                    self.unproven &= reply.code() == 421;
                     self.trace.received(&reply);
                     self.feed(Input::Reply(reply));
                     // STARTTLS must see what stands behind its 220.

@@ -38,6 +38,19 @@ impl SessionTrust {
         }
     }
 
+    /// By what the server is accepted, alike for alike.
+    pub fn accepted(&self) -> Trust {
+        match &self.server {
+            Trust::Pins(pins) => {
+                let mut pins = pins.clone();
+                pins.sort_unstable();
+                pins.dedup();
+                Trust::Pins(pins)
+            }
+            other => other.clone(),
+        }
+    }
+
     /// Let the session go on, unless its certificate has to be asked about.
     pub fn admit(&self, host: &str, facts: TlsFacts) -> Result<TlsFacts, Refused> {
         match &facts.certificate {

@@ -2,6 +2,7 @@
 
 use emacs::{Env, IntoLisp, Result, Value};
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::lisp::{list, plist};
@@ -238,7 +239,7 @@ fn listing_pairs(env: &Env, listing: Listing) -> Result<Pairs<'_>> {
 /// :recipients LIST :sender ADDRESS :from TEXT :subject TEXT :message-id TEXT
 /// :bytes N :queued SECONDS :last-reply TEXT :attempts N
 /// :refused-recipients ((ADDRESS . REPLY) ...) :account NAME
-/// :stored ((SYMBOL . VALUE) ...)).
+/// :stored ((SYMBOL . VALUE) ...) :facts ((SYMBOL . VALUE) ...)).
 fn listed(env: &Env, entry: Listed, now: SystemTime) -> Result<Value<'_>> {
     let seconds = |time: SystemTime| {
         time.duration_since(UNIX_EPOCH)
@@ -276,6 +277,7 @@ fn listed(env: &Env, entry: Listed, now: SystemTime) -> Result<Value<'_>> {
             (":attempts", i64::from(facts.attempts).into_lisp(env)?),
             (":refused-recipients", list(env, &refused)?),
             (":stored", stored(env, &entry.stored_variables)?),
+            (":facts", other_facts(env, &facts.other)?),
         ],
     )
 }
@@ -290,17 +292,30 @@ fn stored<'e>(env: &'e Env, variables: &StoredVariables) -> Result<Value<'e>> {
     ];
     let mut cells = Vec::new();
     for (name, value) in named {
-        let value = match value {
-            None => continue,
-            Some(Stored::Nil) => ().into_lisp(env)?,
-            Some(Stored::Integer(number)) => number.into_lisp(env)?,
-            // A name from a file: Lisp admits only the few that it knows.
-            Some(Stored::Symbol(name)) => env.intern(name)?,
-            Some(Stored::Text(text)) => text.into_lisp(env)?,
-        };
-        cells.push(env.cons(env.intern(name)?, value)?);
+        if let Some(value) = value {
+            cells.push(env.cons(env.intern(name)?, stored_value(env, value)?)?);
+        }
     }
     list(env, &cells)
+}
+
+fn stored_value<'e>(env: &'e Env, value: &Stored) -> Result<Value<'e>> {
+    match value {
+        Stored::Nil => ().into_lisp(env),
+        Stored::Integer(number) => number.into_lisp(env),
+        // A name from a file: Lisp admits only the few that it knows.
+        Stored::Symbol(name) => env.intern(name),
+        Stored::Text(text) => text.into_lisp(env),
+    }
+}
+
+/// What Lisp keeps with an entry for itself, as an alist.
+fn other_facts<'e>(env: &'e Env, facts: &BTreeMap<String, Stored>) -> Result<Value<'e>> {
+    let cells = facts.iter().map(|(name, value)| {
+        let name = env.intern(name)?;
+        env.cons(name, stored_value(env, value)?)
+    });
+    list(env, &cells.collect::<Result<Vec<_>>>()?)
 }
 
 fn recipients<'e>(env: &'e Env, reports: &[RecipientReport]) -> Result<Value<'e>> {

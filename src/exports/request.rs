@@ -1,5 +1,6 @@
 //! Plists to requests and credentials.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,7 +10,8 @@ use emacs::{Error, Result, Value};
 use super::Content;
 use super::lisp::Plist;
 use crate::delivery::{
-    Envelope, Job, MailObject, Probe, QueuePlace, QueueRequest, Request, Text, TimeLimits, TlsFiles,
+    Envelope, Job, Keep, MailObject, Probe, QueuePlace, QueueRequest, Request, Text, TimeLimits,
+    TlsFiles,
 };
 use crate::net::tls::Version;
 use crate::outbox::{EntryName, Facts, Outcome, State, StoredVariables, Value as Stored};
@@ -101,6 +103,10 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
             reply: Duration::from_secs(plist.required(":timeout")?),
         },
         traced_octets: plist.required(":traced-octets")?,
+        keep: Keep {
+            account: plist.optional(":login-account")?.unwrap_or_default(),
+            time: Duration::from_secs(plist.optional(":keep-connection")?.unwrap_or(0)),
+        },
     }))
 }
 
@@ -169,10 +175,19 @@ fn entry_name(name: &str) -> Result<EntryName> {
     EntryName::new(name).ok_or_else(|| Error::msg("not the name of an entry"))
 }
 
-/// The moment before which nothing may go: :not-before, seconds since 1970.
+/// The moment before which nothing may go: :not-before, seconds since 1970, an
+/// integer or a float.
 fn not_before(plist: Plist<'_>) -> Result<Option<SystemTime>> {
-    let seconds: Option<u64> = plist.optional(":not-before")?;
-    Ok(seconds.and_then(|s| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(s))))
+    let value = plist.value(":not-before")?;
+    if !value.is_not_nil() {
+        return Ok(None);
+    }
+    let seconds: f64 = value.env.call("float", [value])?.into_rust()?;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since))
+        .map(Some)
+        .ok_or_else(|| Error::msg("no such time"))
 }
 
 /// What `plist` asks of the outbox.
@@ -221,6 +236,7 @@ pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
                 subject: plist.optional(":subject")?,
                 from: plist.optional(":from")?,
                 message_id: plist.optional(":message-id")?,
+                other: other_facts(plist)?,
                 ..Facts::default()
             },
             state: match (plist.flag(":held")?, not_before(plist)?) {
@@ -250,10 +266,13 @@ fn stored(plist: Plist<'_>, key: &str) -> Result<Option<Stored>> {
     if !cell.is_not_nil() {
         return Ok(None);
     }
-    let value: Value<'_> = cell.car()?;
+    stored_value(cell.car()?).map(Some)
+}
+
+fn stored_value(value: Value<'_>) -> Result<Stored> {
     let kind = value.env.type_of(value)?;
     let is = |name| Ok::<_, Error>(kind == value.env.intern(name)?);
-    Ok(Some(if !value.is_not_nil() {
+    Ok(if !value.is_not_nil() {
         Stored::Nil
     } else if is("integer")? {
         Stored::Integer(value.into_rust()?)
@@ -261,7 +280,21 @@ fn stored(plist: Plist<'_>, key: &str) -> Result<Option<Stored>> {
         Stored::Text(value.into_rust()?)
     } else {
         Stored::Symbol(value.env.call("symbol-name", [value])?.into_rust()?)
-    }))
+    })
+}
+
+/// What Lisp keeps with an entry for itself: :facts, an alist of symbols.
+fn other_facts(plist: Plist<'_>) -> Result<BTreeMap<String, Stored>> {
+    let mut rest = plist.value(":facts")?;
+    let mut facts = BTreeMap::new();
+    while rest.is_not_nil() {
+        let fact: Value<'_> = rest.car()?;
+        let name: Value<'_> = fact.car()?;
+        let name: String = name.env.call("symbol-name", [name])?.into_rust()?;
+        facts.insert(name, stored_value(fact.cdr()?)?);
+        rest = rest.cdr()?;
+    }
+    Ok(facts)
 }
 
 /// What a probe tries; a failure where SMTP cannot say an address.

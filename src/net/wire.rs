@@ -68,6 +68,21 @@ impl Wire {
         self.peer
     }
 
+    /// The socket, for those who wait for it elsewhere; none after a failed
+    /// handshake.
+    pub fn socket(&self) -> Option<&TcpStream> {
+        match &self.transport {
+            Transport::Plain(adapter) => Some(&adapter.socket),
+            Transport::Tls(stream) => Some(&stream.get_ref().socket),
+            Transport::Closed => None,
+        }
+    }
+
+    /// Let another signal wake those who wait for this wire from now on.
+    pub fn ring_with(&mut self, signal: Arc<Signal>) {
+        self.signal = signal;
+    }
+
     /// Put TLS over the connection; `host` is the name that the certificate must
     /// bear. After a failure the wire is closed: nothing goes on in clear.
     ///

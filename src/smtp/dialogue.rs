@@ -260,6 +260,10 @@ pub struct Dialogue {
     text_lost: Option<Failure>,
     /// Whether the server accepted a message on this connection.
     proven: bool,
+    /// Whether the connection lay idle, and nothing was heard on it since.
+    resumed: bool,
+    /// Whether it did so for long: the text waits for the envelope's replies.
+    doubted: bool,
     /// Commands not yet sent, for want of room in the window.
     backlog: VecDeque<(Command, Due)>,
     /// Replies due, in order, with the octets of their commands.
@@ -292,6 +296,8 @@ impl Dialogue {
             closing: None,
             text_lost: None,
             proven: false,
+            resumed: false,
+            doubted: false,
             backlog: VecDeque::new(),
             due: VecDeque::new(),
             octets_in_flight: 0,
@@ -320,6 +326,14 @@ impl Dialogue {
     /// TLS stands: logins can be bound to this hash of the server's certificate.
     pub fn bind_channel(&mut self, end_point: Vec<u8>) {
         self.end_point = Some(end_point);
+    }
+
+    /// The connection lay idle between messages, `long` enough to be dead: then no
+    /// text goes out before the server has answered the envelope. That it ends
+    /// before it says anything is no fault of a speed-up.
+    pub fn resume(&mut self, long: bool) {
+        self.resumed = true;
+        self.doubted = long;
     }
 
     /// What is being waited for.
@@ -355,7 +369,12 @@ impl Dialogue {
     pub fn handle(&mut self, input: Input) {
         match input {
             _ if matches!(self.state, State::Closed) => {}
-            Input::Reply(reply) => self.on_reply(reply),
+            Input::Reply(reply) => {
+                // Who only says goodbye (421) was as good as gone.
+                self.resumed &= reply.code() == 421;
+                self.doubted &= self.resumed;
+                self.on_reply(reply);
+            }
             Input::TlsReady => self.on_tls_ready(),
             Input::Login(answer) => self.on_login(answer),
             Input::Say(line) => self.on_say(line),

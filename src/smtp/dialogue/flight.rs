@@ -315,7 +315,7 @@ impl Dialogue {
                 && !login_may_help
                 && message.octets <= MAX_UNASKED_OCTETS;
         let data_rides = match framing {
-            Framing::Chunk => unasked && !self.login_carries,
+            Framing::Chunk => unasked && !self.login_carries && !self.doubted,
             Framing::Data => true,
         };
         let mut transaction = Transaction::new(message, framing, policy, login_may_help);

@@ -66,7 +66,7 @@ impl Dialogue {
             FailureKind::Protocol => true,
             _ => false,
         };
-        if text_out || refused || !suspicious || self.transactions.is_empty() {
+        if self.resumed || text_out || refused || !suspicious || self.transactions.is_empty() {
             None
         } else if self.login_carries {
             Some(SpeedUp::PipelinedLogin)

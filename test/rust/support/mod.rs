@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use smtpmail_core::delivery::{
-    Answer, Delivery, Envelope, Event, MailObject, Question, QuestionId, Report, Request, Text,
-    TimeLimits, TlsFiles, TrustAnswer, Verdict,
+    Answer, Delivery, Envelope, Event, Keep, MailObject, Question, QuestionId, Report, Request,
+    Text, TimeLimits, TlsFiles, TrustAnswer, Verdict,
 };
 use smtpmail_core::smtp::address::{EhloName, Mailbox, ReversePath};
 use smtpmail_core::smtp::dialogue::{LoginAnswer, Plan, RefusedRecipients, SaslContext, Security};
@@ -206,6 +206,10 @@ pub fn request_to(port: u16, authority: PathBuf) -> Request {
         attempts: 1,
         limits: patient(),
         traced_octets: 0,
+        keep: Keep {
+            account: String::new(),
+            time: Duration::ZERO,
+        },
     }
 }
 
