@@ -19,6 +19,9 @@ RUST := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 SUFFIX := $(if $(filter Darwin,$(shell uname -s)),dylib,so)
 ENGINE := lisp/smtpmail-core.$(SUFFIX)
 SERVER := target/release/smtpmail-test-server
+# Each way into the engine and out of it: a send, a queue, a login in Lisp,
+# C-g, broken connections.
+ASSERTED := $(patsubst %,test/smtpmail-%-tests.el,send queue methods own-methods quit breaks outbox-list)
 
 .PHONY: help
 help: ## list what can be made
@@ -40,7 +43,15 @@ $(ENGINE): $(RUST)
 .PHONY: lisp
 lisp: lisp/smtpmail-autoloads.el $(LISP:.el=.elc) ## byte-compile the Lisp, write the autoloads
 
-lisp/%.elc: lisp/%.el
+# Another Emacs compiles it anew: what a newer one wrote an older one cannot read.
+COMPILED_BY := build/compiled-by
+.PHONY: FORCE
+$(COMPILED_BY): FORCE
+	@mkdir -p build
+	@$(EMACS) -Q --batch --eval '(princ emacs-version)' >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+lisp/%.elc: lisp/%.el $(COMPILED_BY)
 	@echo "  ELC $<"
 	@$(BATCH) --eval "(setq byte-compile-error-on-warn t)" -f batch-byte-compile $<
 
@@ -55,7 +66,7 @@ demo: setup module lisp $(SERVER) ## send a real message and show what arrived
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/demo.sh
 
 .PHONY: test
-test: setup module lisp test-rust test-lisp test-servers ## everything that must hold
+test: setup module lisp test-rust test-lisp test-assertions test-builtin test-servers test-clients ## everything that must hold
 
 .PHONY: test-rust
 test-rust: ## the engine's own tests
@@ -65,17 +76,48 @@ test-rust: ## the engine's own tests
 test-lisp: module lisp $(SERVER) ## ERT in batch Emacs, against the test server
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh $(TESTS)
 
+.PHONY: test-assertions
+test-assertions: module lisp $(SERVER) ## suites that load the engine, with Emacs checking what it does
+	@SERVER=$(SERVER) EMACS=$(EMACS) EMACSFLAGS=--module-assertions \
+	  sh test/run-ert.sh $(or $(TESTS),$(ASSERTED))
+
+.PHONY: test-builtin
+test-builtin: module lisp $(SERVER) ## what the built-in fails; UPDATE=1 writes the manual's table
+	@SERVER=$(SERVER) EMACS=$(EMACS) UPDATE=$(UPDATE) sh test/builtin/run.sh
+
 .PHONY: test-matrix
-test-matrix: module lisp $(SERVER) ## ERT once more, with the Emacs of Debian's backports
-	@SERVER=$(SERVER) sh test/matrix.sh $(TESTS)
+test-matrix: module $(SERVER) ## the Lisp once more, with the Emacs of Debian's backports
+	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/matrix.sh $(TESTS)
 
 .PHONY: servers
 servers: ## fetch the real mail servers into build/
 	@test/servers/fetch all
 
+.PHONY: clients
+clients: ## fetch the mail clients that are not part of Emacs into build/
+	@test/clients/fetch
+
 .PHONY: test-servers
-test-servers: module lisp ## send to real Postfix, Exim, aiosmtpd and smtp-server
+test-servers: module lisp ## send to real Postfix, Exim, sendmail, aiosmtpd and smtp-server
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh test/real/*-tests.el
+
+.PHONY: test-clients
+test-clients: module lisp $(SERVER) ## drive real mail clients, with a real server at the other end
+	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh test/clients/*-tests.el
+
+# Built by cargo into its own place, which CARGO_TARGET_DIR may name.
+.PHONY: bench-setup
+bench-setup: module lisp
+	@$(CARGO) build --release --locked -q -p smtpmail-bench -p smtpmail-test-server
+
+.PHONY: bench
+bench: bench-setup ## measure: the engine's parts, then sending, against the built-in and others
+	@$(CARGO) bench --locked -q -p smtpmail-bench -- --quiet --warm-up-time 0.3 --measurement-time 1
+	@EMACS=$(EMACS) python3 benches/bench.py
+
+.PHONY: bench-readme
+bench-readme: bench-setup ## measure sending, and put the table into README.org
+	@EMACS=$(EMACS) python3 benches/bench.py --write README.org
 
 .PHONY: lint
 lint: floors lint-lisp ## what is checked without running anything
@@ -85,7 +127,8 @@ lint: floors lint-lisp ## what is checked without running anything
 
 .PHONY: lint-lisp
 lint-lisp: lisp
-	@$(BATCH) -l test/lint.el -f smtpmail-lint-batch $(LISP)
+	@sh test/package-lint.sh
+	@$(BATCH) -L build/package-lint -l test/lint.el -f smtpmail-lint-batch $(LISP)
 
 .PHONY: floors
 floors: ## check that files import from lower floors only
@@ -94,13 +137,18 @@ floors: ## check that files import from lower floors only
 .PHONY: doc
 doc: doc/smtpmail.info doc/smtpmail.html ## make the manual, Info and HTML
 
-doc/smtpmail.info: doc/smtpmail.texi
-	$(MAKEINFO) --no-split -o $@ $<
+doc/smtpmail.info: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt
+	$(MAKEINFO) -I doc --no-split -o $@ $<
 
-doc/smtpmail.html: doc/smtpmail.texi
-	$(MAKEINFO) --html --no-split -o $@ $<
+doc/smtpmail.html: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt
+	$(MAKEINFO) -I doc --html --no-split -o $@ $<
 
 # The `dir' file beside the manual is what makes Emacs list it.
+.PHONY: screens
+screens: module lisp $(SERVER) ## take the screens of the manual from the program
+	@SMTPMAIL_WRITE_SCREENS=1 SERVER=$(SERVER) EMACS=$(EMACS) \
+	  sh test/run-ert.sh test/smtpmail-outbox-terminal-tests.el
+
 .PHONY: install
 install: module lisp doc ## install into LISPDIR, or below PREFIX and DESTDIR
 	@mkdir -p "$(DESTDIR)$(LISPDIR)"

@@ -36,7 +36,10 @@
 (require 'seq)
 (require 'subr-x)
 (require 'smtpmail-methods)
+(require 'smtpmail-redefined)
 (require 'smtpmail-services)
+
+(declare-function smtpmail-module--forget-keys "ext:exports.rs" ())
 
 (defvar smtpmail-auth-credentials)
 (defvar smtpmail-auth-supported)
@@ -59,6 +62,7 @@
   (source nil :documentation "Where it comes from, for messages.")
   (save-function nil :documentation "Function that stores it, or nil.")
   (asked nil :documentation "Non-nil if the user was asked for a part of it.")
+  (renewed nil :documentation "Non-nil: the secret was looked up once more.")
   (kind 'password :documentation "What the secret is."))
 
 (defun smtpmail-auth--veil (value)
@@ -78,12 +82,15 @@ The function is an uninterned symbol, of which only the name prints."
 (defun smtpmail-auth-secret-bytes (login)
   "Return the password of LOGIN in UTF-8, a new unibyte string.
 The caller overwrites it with `clear-string' after use."
-  (let ((secret (funcall (smtpmail-auth-login-secret login))))
-    (if (multibyte-string-p secret)
-        (let ((bytes (encode-coding-string secret 'utf-8-unix)))
-          ;; Pure ASCII may come back as the very string of the caller.
-          (if (eq bytes secret) (copy-sequence bytes) bytes))
-      (copy-sequence secret))))
+  (smtpmail-auth-unibyte (funcall (smtpmail-auth-login-secret login))))
+
+(defun smtpmail-auth-unibyte (secret)
+  "Return SECRET, a string, in UTF-8, a new unibyte string."
+  (if (multibyte-string-p secret)
+      (let ((bytes (encode-coding-string secret 'utf-8-unix)))
+        ;; Pure ASCII may come back as the very string of the caller.
+        (if (eq bytes secret) (copy-sequence bytes) bytes))
+    (copy-sequence secret)))
 
 ;;;; Questions
 
@@ -131,8 +138,11 @@ The caller overwrites it with `clear-string' after use."
     hidden))
 
 (defun smtpmail-auth-forget ()
-  "Forget the SMTP user names and passwords typed in this session."
+  "Forget the SMTP user names and passwords typed in this session.
+The keys of client certificates that were unlocked are locked again."
   (interactive)
+  (when (fboundp 'smtpmail-module--forget-keys)
+    (smtpmail-module--forget-keys))
   (put 'smtpmail-auth-forget 'smtpmail-auth--typed nil)
   (when (called-interactively-p 'interactive)
     (message "SMTP passwords typed in this session are forgotten")))
@@ -299,7 +309,13 @@ known user name always, if somebody is there."
   (let* ((found (smtpmail-auth--search-server host port ask))
          (user (smtpmail-services-given (plist-get found :user)))
          (typed (and user (smtpmail-auth--typed 'secret host port user)))
-         (secret (and user (not typed) (smtpmail-auth--secret-of found))))
+         (secret (and user (not typed)
+                      (or (smtpmail-auth--secret-of found)
+                          ;; The certificate says who we are.
+                          (and (equal (smtpmail-auth--mechanism-list
+                                       (plist-get found :smtp-auth))
+                                      '(external))
+                               "")))))
     (when (and user (not typed) (not secret) (smtpmail-auth-can-prompt-p))
       (setq found (smtpmail-auth--search
                    :max 1 :host host :port (smtpmail-services-port-key port)
@@ -322,6 +338,14 @@ known user name always, if somebody is there."
                              (smtpmail-auth--veil-function saver))
          :asked (and saver (not typed) t))))))
 
+(defun smtpmail-auth--by-certificate (host port)
+  "Return a login without password for HOST and PORT, or nil.
+It is there if we have a certificate to present: that says who we are."
+  (when (smtpmail-auth-client-certificate host port)
+    (smtpmail-auth--make-login
+     :host host :port port :user "" :secret (smtpmail-auth--veil "")
+     :mechanisms '(external) :source "client certificate")))
+
 ;;;; The questions of a session
 
 (defun smtpmail-auth-lookup (host port ask &optional previous)
@@ -343,6 +367,10 @@ incomplete and the user cannot be asked or gives no answer."
                   (smtpmail-services-port (smtpmail-auth-login-port previous))))
       previous
     (or (smtpmail-auth--from-credentials host port)
+        (and (memq 'external
+                   (smtpmail-auth--mechanism-list smtpmail-auth-supported))
+             (or (smtpmail-auth--from-auth-source host port nil)
+                 (smtpmail-auth--by-certificate host port)))
         (smtpmail-auth--from-auth-source
          host port
          (and (or ask
@@ -376,6 +404,24 @@ Whether, is up to `auth-source-save-behavior'.  Nothing is stored twice."
     (smtpmail-auth--remember 'user host port nil nil)
     (smtpmail-auth--remember 'secret host port (smtpmail-auth-login-user login)
                              nil)))
+
+(defun smtpmail-auth-renewed (login host port)
+  "Return LOGIN for HOST and PORT with the secret that auth-source has now.
+Return nil if that is the one that was refused, if it was renewed before,
+or if it was typed.  So a token that expired is got anew, once."
+  (unless (or (smtpmail-auth-login-renewed login)
+              (smtpmail-auth-login-asked login)
+              (smtpmail-auth-login-final login)
+              (equal (smtpmail-auth-login-source login) "typed"))
+    (let ((found (let ((inhibit-message t))
+                   (smtpmail-auth--from-auth-source host port nil))))
+      (when (and found
+                 (equal (smtpmail-auth-login-user found)
+                        (smtpmail-auth-login-user login))
+                 (not (equal (funcall (smtpmail-auth-login-secret found))
+                             (funcall (smtpmail-auth-login-secret login)))))
+        (setf (smtpmail-auth-login-renewed found) t)
+        found))))
 
 (defun smtpmail-auth-ask-again (login host port reply-text)
   "Ask for another password for LOGIN at HOST and PORT; return the new login.
@@ -412,9 +458,17 @@ be nil."
     (seq-filter
      (lambda (mechanism) (member (symbol-name mechanism) names))
      (seq-uniq
-      (smtpmail-auth--mechanism-list
-       (or (and login (smtpmail-auth-login-mechanisms login))
-           smtpmail-auth-supported))))))
+      (mapcan #'smtpmail-auth--with-binding
+              (smtpmail-auth--mechanism-list
+               (or (and login (smtpmail-auth-login-mechanisms login))
+                   smtpmail-auth-supported)))))))
+
+(defun smtpmail-auth--with-binding (mechanism)
+  "Return a list of MECHANISM, behind its form with channel binding if any."
+  (pcase mechanism
+    ('scram-sha-256 (list 'scram-sha-256-plus mechanism))
+    ('scram-sha-1 (list 'scram-sha-1-plus mechanism))
+    (_ (list mechanism))))
 
 (defun smtpmail-auth--blames-mechanism-p (refusal)
   "Return non-nil if REFUSAL is about the mechanism, not about the password.
@@ -458,6 +512,9 @@ error text to `done' if the server refuses."
         (smtpmail-auth-accepted login)))
     mechanism))
 
+;; The engine logs in unless users have put something in its place.
+(smtpmail-redefined-note 'smtpmail-try-auth-methods 'smtpmail-auth-lookup)
+
 ;;;; Client certificates
 
 (defun smtpmail-auth--starttls-entries ()
@@ -475,7 +532,12 @@ smtpmail-multi sets it to the four elements of a single one."
 
 (defun smtpmail-auth--key-pair (key certificate source)
   "Return (KEY . CERTIFICATE), absolute file names, if both can be read.
-SOURCE says where they are named, for a warning if they cannot."
+A PKCS#12 file as KEY holds both.  SOURCE says where they are named, for a
+warning if they cannot."
+  (when (and (smtpmail-services-given key)
+             (not (smtpmail-services-given certificate))
+             (string-match-p "\\.\\(?:p12\\|pfx\\)\\'" key))
+    (setq certificate key))
   (when (and (smtpmail-services-given key) (smtpmail-services-given certificate))
     (let ((pair (cons (expand-file-name key) (expand-file-name certificate))))
       (if (and (file-readable-p (car pair)) (file-readable-p (cdr pair)))

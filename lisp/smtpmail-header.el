@@ -149,7 +149,9 @@ A unibyte buffer never is: its characters are not looked at."
   "Expand the `mail-aliases' in the current header."
   (when (or (consp mail-aliases)
             ;; To be read from a file, if the user has one.
-            (and mail-aliases (stringp mail-personal-alias-file)))
+            (and mail-aliases
+                 (stringp mail-personal-alias-file)
+                 (file-exists-p mail-personal-alias-file)))
     (let ((before mail-aliases))
       (condition-case failure
           (expand-mail-aliases (point-min) (point-max))
@@ -286,25 +288,36 @@ Return an alist of what stands there now and what is to be put there."
     (goto-char beg)
     (re-search-forward "[\x3fff80-\x3fffff]" end t)))
 
+(defun smtpmail-header--nothing-to-encode-p ()
+  "Return non-nil if RFC 2047 leaves the current header as it is.
+Quoted strings and what looks encoded are looked at more closely."
+  (and (smtpmail-header-ascii-p (point-min) (point-max))
+       (save-excursion
+         (goto-char (point-min))
+         (not (re-search-forward "[\"\e]\\|=\\?" nil t)))))
+
 (defun smtpmail-header-encode (coding)
   "Encode the current header by RFC 2047; CODING is the message's.
 Of a mail that is bytes already, only a From added here is encoded, if
 any: stock asks for a coding system for the bytes of the others."
-  (if (or (eq coding 'raw-text)
-          (and (not coding)
-               (smtpmail-header--raw-p (point-min) (point-max))))
-      (let ((case-fold-search t))
-        (goto-char (point-min))
-        (when (and (re-search-forward "^From:.*\n" nil t)
-                   (not (smtpmail-header--raw-p (match-beginning 0)
-                                                (match-end 0))))
-          (mail-encode-header (match-beginning 0) (match-end 0))))
+  (cond
+   ((smtpmail-header--nothing-to-encode-p))
+   ((or (eq coding 'raw-text)
+        (and (not coding)
+             (smtpmail-header--raw-p (point-min) (point-max))))
+    (let ((case-fold-search t))
+      (goto-char (point-min))
+      (when (and (re-search-forward "^From:.*\n" nil t)
+                 (not (smtpmail-header--raw-p (match-beginning 0)
+                                              (match-end 0))))
+        (mail-encode-header (match-beginning 0) (match-end 0)))))
+   (t
     (let ((hidden (and coding (smtpmail-header--hide-addresses))))
       (mail-encode-header (point-min) (point-max))
       (pcase-dolist (`(,place . ,address) hidden)
         (goto-char (point-min))
         (while (search-forward place nil t)
-          (replace-match address t t))))))
+          (replace-match address t t)))))))
 
 (provide 'smtpmail-header)
 

@@ -109,24 +109,30 @@ An already encoded mail buffer has nothing else (RFC 6532 §3.2)."
 (defun smtpmail-message--recipients ()
   "Return the recipients that the current header names.
 If it has Resent-To, Resent-Cc or Resent-Bcc, only those count."
-  (let ((seen (make-hash-table :test #'equal))
+  ;; Most mails have few; a table of the default size would be ten times larger.
+  (let ((seen (make-hash-table :test #'equal :size 8))
         (recipients nil))
     (pcase-dolist (`(,name . ,value)
                    (or (smtpmail-header-fields "Resent-\\(?:To\\|B?Cc\\)")
                        (smtpmail-header-fields "To\\|B?Cc")))
+      (setq name (concat name " field"))
       (dolist (address (smtpmail-message-addresses value))
         (setq address (smtpmail-message--decode
-                       (smtpmail-message--check (concat name " field")
-                                                address)))
-        ;; RFC 5321 §2.4: only the domain is without case.
-        (let ((key (if (string-match "@[^@]*\\'" address)
-                       (concat (substring address 0 (match-beginning 0))
-                               (downcase (match-string 0 address)))
-                     address)))
+                       (smtpmail-message--check name address)))
+        (let ((key (smtpmail-message--mailbox-key address)))
           (unless (gethash key seen)
             (puthash key t seen)
             (push address recipients)))))
     (nreverse recipients)))
+
+(defun smtpmail-message--mailbox-key (address)
+  "Return a string that is `equal' for the same mailbox as ADDRESS.
+RFC 5321 §2.4: only the domain is without case."
+  (let* ((case-fold-search nil)
+         (at (string-match-p "@[^@]*[^\0-@[-\177][^@]*\\'" address)))
+    (if at
+        (concat (substring address 0 at) (downcase (substring address at)))
+      address)))
 
 (defun smtpmail-user-mail-address ()
   "Return `user-mail-address' if it is a full address, or nil.
@@ -161,15 +167,33 @@ The current buffer is the mail, its header ending at HEADER-END."
 
 ;;; Text
 
-(defun smtpmail-message--coding ()
-  "Return the coding system for the mail in the current buffer, or nil."
+(defun smtpmail-message--bytes-p ()
+  "Return non-nil if all that is not ASCII in the current buffer is raw bytes.
+So it is with a mail as it was received, which Rmail resends."
+  (and (not (smtpmail-header-ascii-p (point-min) (point-max)))
+       (save-excursion
+         (goto-char (point-min))
+         (skip-chars-forward "\0-\177\x3fff80-\x3fffff")
+         (eobp))))
+
+(defun smtpmail-message--coding (header-end)
+  "Return the coding system for the mail in the current buffer, or nil.
+Its header ends at HEADER-END."
   (cond ((not enable-multibyte-characters) nil)
+        ;; Nothing but raw-text can encode them; stock asks which.
+        ((smtpmail-message--bytes-p) 'raw-text)
         ;; How `message-resend' asks that the bytes stay as they are.
         ((and (not smtpmail-code-conv-from)
               (eq sendmail-coding-system 'raw-text))
          'raw-text)
         (t (let ((sendmail-coding-system smtpmail-code-conv-from))
-             (save-excursion (select-message-coding-system))))))
+             (save-excursion
+               (save-restriction
+                 ;; Every coding system has ASCII, so a text of that has no
+                 ;; say, however long it is.
+                 (when (smtpmail-header-ascii-p (point-min) (point-max))
+                   (narrow-to-region (point-min) header-end))
+                 (select-message-coding-system)))))))
 
 (defun smtpmail-message--append-text (mail start)
   "Append the text of the buffer MAIL from START, nil if there is none.
@@ -201,7 +225,7 @@ Kill its buffers with `smtpmail-message-discard'."
     (let* ((deactivate-mark nil)
            (split (smtpmail-header-split))
            (message (smtpmail-message--make
-                     :coding (smtpmail-message--coding)
+                     :coding (smtpmail-message--coding (car split))
                      :buffer (generate-new-buffer " smtpmail temp")))
            (done nil))
       (unwind-protect

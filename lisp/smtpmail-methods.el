@@ -26,7 +26,7 @@
 ;; What may not live here: where user names and passwords come from
 ;; (smtpmail-auth.el), and how bytes travel: the two functions below all
 ;; of this, `smtpmail-send-command' and `smtpmail-read-response', belong
-;; to the session.
+;; to smtpmail-speak.el.
 ;;
 ;; RFC 4954 (SMTP AUTH), RFC 4616 (PLAIN), RFC 2195 (CRAM-MD5).
 
@@ -37,8 +37,8 @@
 (require 'seq)
 (require 'subr-x)
 
-(declare-function smtpmail-send-command "smtpmail-session" (process command))
-(declare-function smtpmail-read-response "smtpmail-session" (process))
+(declare-function smtpmail-send-command "smtpmail-speak" (process command))
+(declare-function smtpmail-read-response "smtpmail-speak" (process))
 (declare-function native-comp-unit-file "ext:data.c" (comp-unit))
 (declare-function subr-native-comp-unit "ext:data.c" (subr))
 
@@ -94,14 +94,14 @@ With CODE non-nil, it must be exactly that reply."
   (mapconcat #'identity (cdr response) "\n"))
 
 (defun smtpmail-intersection (list1 list2)
-  "Return the elements of LIST1 that are in LIST2, in the order of LIST1."
-  (seq-filter (lambda (element) (memq element list2)) list1))
+  "Return the elements of LIST1 that are in LIST2, in the order of LIST2."
+  (seq-filter (lambda (element) (memq element list1)) list2))
 (make-obsolete 'smtpmail-intersection 'seq-intersection "28.1")
 
 ;;;; Commands
 
 (defconst smtpmail-methods--open-verbs
-  '("BDAT" "DATA" "EHLO" "ETRN" "EXPN" "HELO" "HELP" "MAIL" "NOOP" "ONEX"
+  '("." "BDAT" "DATA" "EHLO" "ETRN" "EXPN" "HELO" "HELP" "MAIL" "NOOP" "ONEX"
     "QUIT" "RCPT" "RSET" "STARTTLS" "VERB" "VRFY" "XUSR")
   "Commands whose arguments hold no secret.
 Any other line may be the answer to a challenge, which does.")
@@ -109,7 +109,7 @@ Any other line may be the answer to a challenge, which does.")
 (defvar smtpmail-methods--exchange nil
   "The AUTH command whose exchange is going on, without its arguments, or nil.")
 
-(defun smtpmail-methods--command-name (line)
+(defun smtpmail-methods-command-name (line)
   "Return how an error names LINE, a command or an answer to a challenge.
 Only the mechanism is told of an AUTH exchange: the rest is the password
 in base64."
@@ -141,7 +141,7 @@ in base64."
   "Return the error text for RESPONSE, drawn by LINE.
 A server may repeat what it was sent, so the secrets of an AUTH exchange
 are taken out of its words, too."
-  (let ((name (smtpmail-methods--command-name line))
+  (let ((name (smtpmail-methods-command-name line))
         (text (smtpmail-response-text response)))
     (when (string-prefix-p "AUTH" name t)
       (unless (equal name line)
@@ -157,7 +157,7 @@ If the server refuses, or CODE is non-nil and the reply is another one,
 throw the error text to `done'."
   (smtpmail-send-command process string)
   (let* ((response (smtpmail-read-response process))
-         (name (smtpmail-methods--command-name string)))
+         (name (smtpmail-methods-command-name string)))
     (if (smtpmail-ok-p response code)
         (setq smtpmail-methods--exchange
               ;; RFC 4954 §4: 334 asks for more, all else ends the exchange.

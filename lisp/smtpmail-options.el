@@ -63,6 +63,21 @@ nil uses STARTTLS if the server offers it, `starttls' insists on it,
                  (const :tag "TLS from the beginning" ssl)
                  (const :tag "Never TLS" plain)))
 
+;;;; Trust
+
+(defcustom smtpmail-trust-file (locate-user-emacs-file "smtpmail-trust")
+  "File of what is known of servers, or nil to remember nothing.
+It has the certificates that you trusted by hand, which servers speak TLS,
+and how you logged in.  If others can write to it, no mail is sent.
+See `smtpmail-known-servers' and `smtpmail-forget-server'."
+  :type '(choice file (const :tag "Remember nothing" nil)))
+
+(defcustom smtpmail-tls-min-version nil
+  "The oldest version of TLS that is spoken: nil and \"1.2\" are TLS 1.2."
+  :type '(choice (const :tag "TLS 1.2" nil) (const "1.2") (const "1.3")))
+
+;;;; Names
+
 (defcustom smtpmail-local-domain nil
   "Domain to append to the machine's name in EHLO.
 Not needed if the function `system-name' returns one with a domain."

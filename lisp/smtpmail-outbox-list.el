@@ -190,27 +190,19 @@ unknown    it went out, but the server's answer was lost: it may have been
       (user-error "Nothing done: the queue has changed meanwhile"))
     same))
 
-(defun smtpmail-outbox-list--change (job entry)
-  "Let the engine do JOB, a symbol, to ENTRY.
-Return nil if somebody is sending the entry, or if it is gone."
-  (plist-get (smtpmail-session-ask-outbox
-              `( :job ,job ,@(smtpmail-outbox--place)
-                 :entry ,(plist-get entry :name)))
-             :done))
-
 (defun smtpmail-outbox-list--change-all (job entries done)
   "Do JOB to ENTRIES, tell how many are DONE, a word, and refresh.
 Return those that were changed."
   (let ((changed nil))
     (unwind-protect
         (dolist (entry entries)
-          (when (smtpmail-outbox-list--change job entry)
+          (when (smtpmail-outbox-change job entry)
             (push entry changed)))
       (smtpmail-outbox-list-refresh))
     (let ((missed (- (length entries) (length changed))))
       (message "%s: %d%s" done (length changed)
                (if (> missed 0)
-                   (format "; left alone, because on their way or gone: %d" missed)
+                   (format "; left alone, because changed meanwhile, on their way or gone: %d" missed)
                  "")))
     (nreverse changed)))
 
@@ -339,9 +331,9 @@ are released."
 (defun smtpmail-outbox-list--send-one (entry)
   "Send ENTRY; return nil, or why it was not sent, a string."
   (if (or (plist-get entry :sendable)
-          (smtpmail-outbox-list--change 'release entry))
+          (smtpmail-outbox-change 'release entry))
       (smtpmail-outbox--send entry)
-    "somebody else is sending it, or it is gone"))
+    "somebody else is sending it or has changed it, or it is gone"))
 
 (defun smtpmail-outbox-list-send-all ()
   "Send all messages that may go."
@@ -362,7 +354,12 @@ are released."
          (cons "Queued" (format-time-string "%F %T" (plist-get entry :queued)))
          (cons "State" (smtpmail-outbox-list--state entry))
          (when-let ((reply (plist-get entry :last-reply)))
-           (cons "Last reply" reply))
+           (cons "Last reply" (format "%s (attempt %d)" reply
+                                      (plist-get entry :attempts))))
+         (when-let ((refused (plist-get entry :refused-recipients)))
+           (cons "Refused for good"
+                 (mapconcat (lambda (one) (format "%s: %s" (car one) (cdr one)))
+                            refused "; ")))
          (when-let ((sender (plist-get entry :sender)))
            (cons "Envelope from" (format "<%s>" sender)))
          (cons "Envelope to" (string-join (plist-get entry :recipients) ", "))
@@ -388,19 +385,27 @@ are released."
   (smtpmail-outbox-list-view))
 
 (defun smtpmail-outbox-list-trace ()
-  "Show what was said in the last sessions with this message's server."
+  "Show what was said when this message was last tried.
+If the trace does not have it, show the last sessions with its server."
   (interactive nil smtpmail-outbox-list-mode)
-  (let* ((stored (assq 'smtpmail-smtp-server
-                       (plist-get (smtpmail-outbox-list--here) :stored)))
+  (let* ((entry (smtpmail-outbox-list--here))
+         (stored (assq 'smtpmail-smtp-server (plist-get entry :stored)))
          (host (if stored (cdr stored) smtpmail-smtp-server))
          (trace (and (stringp host)
                      (get-buffer (smtpmail-session-trace-name host)))))
-    (if trace
-        (pop-to-buffer trace)
+    (unless trace
       (user-error "No trace is kept of sessions with %s%s"
                   (if (stringp host) (smtpmail-visible-text host) "a server")
                   (if smtpmail-debug-info
-                      "" "; only of failed ones, unless `smtpmail-debug-info'")))))
+                      "" "; only of failed ones, unless `smtpmail-debug-info'")))
+    (pop-to-buffer trace)
+    (goto-char (point-max))
+    (if (re-search-backward (concat "\\*: message "
+                                    (regexp-quote (plist-get entry :name)) "$")
+                            nil t)
+        (progn (beginning-of-line)
+               (recenter 0))
+      (message "These sessions have not tried this message"))))
 
 ;;;; Editing
 
@@ -436,7 +441,7 @@ GONE are addresses in its header that the entry does not wait for."
 (defun smtpmail-outbox-list--take-out (entry draft list)
   "Drop ENTRY, whose DRAFT is there, and refresh LIST."
   (with-current-buffer (if (buffer-live-p list) list (current-buffer))
-    (let ((taken (smtpmail-outbox-list--change 'drop entry)))
+    (let ((taken (smtpmail-outbox-change 'drop entry)))
       (when (derived-mode-p 'smtpmail-outbox-list-mode)
         (smtpmail-outbox-list-refresh))
       (if taken

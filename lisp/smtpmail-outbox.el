@@ -31,8 +31,12 @@
 (require 'smtpmail-services)
 (require 'smtpmail-report)
 (require 'smtpmail-message)
+(require 'smtpmail-methods)
 (require 'smtpmail-session)
+(require 'smtpmail-outbox-rest)
+(require 'smtpmail-outbox-unknown)
 
+(declare-function rfc2047-decode-string "rfc2047" (string &optional address-mime))
 (declare-function smtpmail-via-smtp "smtpmail"
                   (recipient smtpmail-text-buffer
                              &optional ask-for-password send-attempts))
@@ -54,7 +58,11 @@ changed since TEXT-TICK, and leaves its report.")
 (defvar smtpmail-outbox--outcomes nil
   "What became of the messages of this flush, the last one first.
 Each is (ENTRY . OUTCOME): nil if it was sent, `elsewhere' if another
-program has it, else why it was not sent, a string.")
+program has it, else (KIND . WHY): `wait', `refused' or `unknown', and a
+string; or `sent', and whom it did not reach.")
+
+(defvar smtpmail-outbox--count 0
+  "How many outcomes this flush has.")
 
 (defun smtpmail-outbox--place ()
   "Return the queue's directory and index as part of a request."
@@ -66,11 +74,14 @@ program has it, else why it was not sent, a string.")
 
 ;;;; Into the queue
 
-(defun smtpmail-outbox-add (message)
-  "Put MESSAGE, a `smtpmail-message', into the queue, durably."
+(defun smtpmail-outbox-add (message &rest more)
+  "Put MESSAGE, a `smtpmail-message', into the queue, durably.
+MORE is a plist: with :not-before, seconds since 1970, no program sends
+the message before that time; with :held t, none before it is released."
   (let ((report
          (smtpmail-session-ask-outbox
           `( :job add
+             ,@more
              ,@(smtpmail-outbox--place)
              :recipients ,(smtpmail-message-recipients message)
              :sender ,(smtpmail-message-sender message)
@@ -96,6 +107,18 @@ program has it, else why it was not sent, a string.")
   "Return the queue's listing, a plist with :entries and :problems."
   (smtpmail-session-ask-outbox `(:job list ,@(smtpmail-outbox--place))))
 
+(defun smtpmail-outbox-change (job entry &rest more)
+  "Let the engine do JOB to ENTRY, of `smtpmail-outbox-entries'.
+JOB is `drop', `hold', `release', or `schedule' with :not-before, seconds
+since 1970, in the plist MORE.  Return nil, and change nothing, if ENTRY
+is not in the state any more that it was in, is being sent, or is gone."
+  (plist-get (smtpmail-session-ask-outbox
+              `( :job ,job ,@(smtpmail-outbox--place)
+                 :entry ,(plist-get entry :name)
+                 :expected-state ,(plist-get entry :state)
+                 ,@more))
+             :done))
+
 ;;;###autoload
 (defun smtpmail-send-queued-mail ()
   "Send all mail that waits in `smtpmail-queue-dir'.
@@ -107,20 +130,55 @@ A quit stops; what was not sent until then waits."
   (require 'smtpmail)
   (let* ((listing (smtpmail-outbox-entries))
          (waiting (seq-filter (lambda (entry) (plist-get entry :sendable))
-                              (plist-get listing :entries))))
+                              (plist-get listing :entries)))
+         (unknown (seq-find (lambda (entry)
+                              (eq (plist-get entry :state) 'unknown))
+                            (plist-get listing :entries))))
     (dolist (problem (plist-get listing :problems))
       (display-warning 'smtpmail (concat "In the queue: " problem)))
-    (setq smtpmail-outbox--outcomes nil)
-    (condition-case nil
-        (if (smtpmail--own-via-smtp-p)
-            (dolist (group (smtpmail-outbox--groups waiting))
-              (smtpmail-outbox--send-group group (length waiting)))
-          (dolist (entry waiting)
-            (smtpmail-outbox--note entry (smtpmail-outbox--send entry)
-                                   (length waiting))))
-      (quit (signal 'quit (list (smtpmail-outbox--stopped (length waiting))))))
+    (setq smtpmail-outbox--outcomes nil
+          smtpmail-outbox--count 0)
+    (smtpmail-outbox--send-all waiting)
+    (when (or unknown (smtpmail-outbox--of-kind 'unknown))
+      (when-let ((again (smtpmail-outbox-unknown-ask)))
+        (smtpmail-outbox--forget again)
+        (setq waiting (append (seq-remove
+                               (lambda (entry)
+                                 (smtpmail-outbox--same-as entry again))
+                               waiting)
+                              again))
+        (smtpmail-outbox--send-all again (length waiting))))
     (smtpmail-outbox--summarize (length waiting)
                                 (reverse smtpmail-outbox--outcomes))))
+
+(defun smtpmail-outbox--send-all (entries &optional all)
+  "Send ENTRIES, all or some of ALL, a number; note what becomes of each."
+  (let ((all (or all (length entries))))
+    (condition-case nil
+        (if (smtpmail--own-via-smtp-p)
+            (dolist (group (smtpmail-outbox--groups entries))
+              (smtpmail-outbox--send-group group all))
+          (dolist (entry entries)
+            (let ((outcome (smtpmail-outbox--send entry)))
+              (smtpmail-outbox--note entry
+                                     (if (stringp outcome) (cons 'wait outcome)
+                                       outcome)
+                                     all))))
+      (quit (signal 'quit (list (smtpmail-outbox--stopped all)))))))
+
+(defun smtpmail-outbox--same-as (entry others)
+  "Return non-nil if ENTRY is one of OTHERS."
+  (seq-find (lambda (other)
+              (equal (plist-get other :name) (plist-get entry :name)))
+            others))
+
+(defun smtpmail-outbox--forget (entries)
+  "Forget what became of ENTRIES, which are sent again."
+  (setq smtpmail-outbox--outcomes
+        (seq-remove (lambda (outcome)
+                      (smtpmail-outbox--same-as (car outcome) entries))
+                    smtpmail-outbox--outcomes)
+        smtpmail-outbox--count (length smtpmail-outbox--outcomes)))
 
 ;;;; How it went
 
@@ -130,46 +188,82 @@ A quit stops; what was not sent until then waits."
 (defun smtpmail-outbox--note (entry outcome all)
   "Note OUTCOME of ENTRY, one of ALL, and tell how far we are."
   (push (cons entry outcome) smtpmail-outbox--outcomes)
+  (setq smtpmail-outbox--count (1+ smtpmail-outbox--count))
   (unless noninteractive
     (let ((message-log-max nil))
-      (message "Sending queued mail %d/%d"
-               (length smtpmail-outbox--outcomes) all))))
+      (message "Sending queued mail %d/%d" smtpmail-outbox--count all))))
+
+(defun smtpmail-outbox--of-kind (&rest kinds)
+  "Return the outcomes of this flush that are one of KINDS, the last first."
+  (seq-filter (lambda (outcome) (memq (car-safe (cdr outcome)) kinds))
+              smtpmail-outbox--outcomes))
 
 (defun smtpmail-outbox--stopped (all)
   "Return what to tell of ALL messages after a quit."
-  (let ((sent (seq-count (lambda (outcome) (null (cdr outcome)))
+  (let ((sent (seq-count (lambda (outcome)
+                           (memq (or (car-safe (cdr outcome)) (cdr outcome))
+                                 '(nil sent)))
                          smtpmail-outbox--outcomes))
-        (unknown (seq-count (lambda (outcome)
-                              (and (stringp (cdr outcome))
-                                   (string-match-p "\\`The message may have been sent"
-                                                   (cdr outcome))))
-                            smtpmail-outbox--outcomes)))
+        (unknown (length (smtpmail-outbox--of-kind 'unknown))))
     (format "Stopped; %d of %d queued messages sent%s" sent all
             (if (zerop unknown) ""
               (format ", %d may have been sent" unknown)))))
+
+(defun smtpmail-outbox-title (entry)
+  "Return a word or more by which the user knows ENTRY."
+  (require 'rfc2047)
+  (let ((subject (or (plist-get entry :subject) "")))
+    (if (string-empty-p subject)
+        (plist-get entry :name)
+      (smtpmail-visible-text
+       (condition-case nil
+           (rfc2047-decode-string subject)
+         (error subject))))))
+
+(defun smtpmail-outbox--named (outcomes)
+  "Return the first ones of OUTCOMES, (ENTRY KIND . WHY), as a text."
+  (concat
+   (mapconcat (pcase-lambda (`(,entry ,_ . ,why))
+                (format "%s: %s" (smtpmail-outbox-title entry) why))
+              (seq-take outcomes smtpmail-outbox--told) "; ")
+   (if (nthcdr smtpmail-outbox--told outcomes) "; …" "")))
+
+(defun smtpmail-outbox--counted (sent)
+  "Return how many of this flush were SENT, wait, and so on, as a text."
+  (mapconcat (pcase-lambda (`(,count . ,words)) (format "%d %s" count words))
+             (seq-remove
+              (lambda (count) (zerop (car count)))
+              `((,sent . "sent")
+                (,(length (smtpmail-outbox--of-kind 'wait)) . "waiting")
+                (,(length (smtpmail-outbox--of-kind 'refused)) . "refused")
+                (,(length (smtpmail-outbox--of-kind 'unknown))
+                 . "that may have been sent")))
+             ", "))
 
 (defun smtpmail-outbox--summarize (all outcomes)
   "Tell how sending ALL messages went; OUTCOMES are (ENTRY . OUTCOME)."
   (let* ((elsewhere (seq-count (lambda (outcome) (eq (cdr outcome) 'elsewhere))
                                outcomes))
-         (failures (seq-filter (lambda (outcome) (stringp (cdr outcome)))
+         (failures (seq-filter (lambda (outcome)
+                                 (memq (car-safe (cdr outcome))
+                                       '(wait refused unknown)))
                                outcomes))
+         (partial (seq-filter (lambda (outcome)
+                                (eq (car-safe (cdr outcome)) 'sent))
+                              outcomes))
          (sent (- all elsewhere (length failures))))
     (cond
      ((zerop all) (message "No queued mail"))
      (failures
-      (error "Sending failed: %d of %d queued messages not sent (%s%s)"
-             (length failures) all
-             (mapconcat (pcase-lambda (`(,entry . ,why))
-                          (format "%s: %s"
-                                  (or (plist-get entry :subject)
-                                      (plist-get entry :name))
-                                  why))
-                        (seq-take failures smtpmail-outbox--told) "; ")
-             (if (nthcdr smtpmail-outbox--told failures) "; …" "")))
-     (t (message "Sent %d queued message%s%s" sent (if (= sent 1) "" "s")
+      (error "Sending failed: %d of %d queued messages not sent (%s); %s"
+             (length failures) all (smtpmail-outbox--named failures)
+             (smtpmail-outbox--counted sent)))
+     (t (message "Sent %d queued message%s%s%s" sent (if (= sent 1) "" "s")
                  (if (zerop elsewhere) ""
-                   (format "; another program has %d" elsewhere)))))))
+                   (format "; another program has %d" elsewhere))
+                 (if partial
+                     (format "; not to all: %s" (smtpmail-outbox--named partial))
+                   ""))))))
 
 ;;;; Account by account
 
@@ -204,20 +298,23 @@ stored with the entry."
 (defun smtpmail-outbox--send-group (entries all)
   "Send ENTRIES, all of one account and some of ALL, over one connection."
   (let ((account (smtpmail-outbox--account (car entries)))
-        (open entries)
+        (open (make-hash-table :test #'eq :size (length entries)))
         (messages nil))
+    (dolist (entry entries) (puthash entry t open))
     (cl-progv (mapcar #'car account) (mapcar #'cdr account)
       (cl-flet ((note (entry outcome)
-                  (setq open (delq entry (copy-sequence open)))
+                  (remhash entry open)
                   (smtpmail-outbox--note entry outcome all)))
         (condition-case problem
             (let* ((host (smtpmail--host))
                    (account (smtpmail--account-request host))
                    (port (plist-get account :port)))
+              (when-let ((why (smtpmail-outbox-rest-reason host port)))
+                (error "%s" why))
               (dolist (entry entries)
                 (condition-case problem
                     (push (cons entry (smtpmail-outbox--message entry)) messages)
-                  (error (note entry (error-message-string problem)))))
+                  (error (note entry (cons 'wait (error-message-string problem))))))
               (setq messages (vconcat (nreverse messages)))
               (unless (seq-empty-p messages)
                 (smtpmail-outbox--report-rest
@@ -233,8 +330,9 @@ stored with the entry."
                           (smtpmail-outbox--outcome report host port))))
                  host port)))
           ;; The account cannot be used; others can.
-          (error (dolist (entry open)
-                   (note entry (error-message-string problem)))))))))
+          (error (dolist (entry entries)
+                   (when (gethash entry open)
+                     (note entry (cons 'wait (error-message-string problem)))))))))))
 
 (defun smtpmail-outbox--report-rest (report host port)
   "Say why a login by a method of the user stopped all; REPORT tells.
@@ -244,19 +342,63 @@ server's."
     (let ((why (smtpmail-report-error report host port)))
       (setq smtpmail-outbox--outcomes
             (mapcar (lambda (outcome)
-                      (if (equal (cdr outcome) "stopped")
-                          (cons (car outcome) why)
+                      (if (equal (cdr outcome) '(wait . "stopped"))
+                          (cons (car outcome) (cons 'wait why))
                         outcome))
                     smtpmail-outbox--outcomes)))))
 
 (defun smtpmail-outbox--outcome (report host port)
   "Return the outcome that REPORT of a message to HOST at PORT tells."
-  (pcase (plist-get (plist-get report :failure) :kind)
-    ('busy 'elsewhere)
-    ('cancelled (if (eq (plist-get report :verdict) 'failed)
-                    "stopped"
-                  (smtpmail-report-error report host port)))
-    (_ (smtpmail-report-error report host port))))
+  (let ((kind (plist-get (plist-get report :failure) :kind))
+        (verdict (plist-get report :verdict)))
+    (cond
+     ((eq kind 'busy) 'elsewhere)
+     ((eq verdict 'accepted) (smtpmail-outbox--partial report))
+     ((and (eq kind 'cancelled) (eq verdict 'failed)) (cons 'wait "stopped"))
+     (t (cons (cond ((eq verdict 'unknown) 'unknown)
+                    ((smtpmail-outbox--final-p report) 'refused)
+                    (t 'wait))
+              (smtpmail-report-error report host port))))))
+
+(defun smtpmail-outbox--final-p (report)
+  "Return non-nil if REPORT tells of a refusal that no time changes."
+  (let ((failure (plist-get report :failure)))
+    (or (eq (plist-get failure :kind) 'content)
+        (and (eq (plist-get failure :kind) 'refused)
+             ;; Before, it is about the server and not about the message.
+             (memq (plist-get failure :phase) '(mail rcpt data text final))
+             (not (seq-find (lambda (recipient) (plist-get recipient :accepted))
+                            (plist-get report :recipients)))))))
+
+(defun smtpmail-outbox--partial (report)
+  "Return the outcome of a message that was taken, as REPORT tells.
+That is nil if it was for all recipients."
+  (let ((others (seq-remove (lambda (recipient) (plist-get recipient :accepted))
+                            (plist-get report :recipients))))
+    (when others
+      (cons (if (seq-find (lambda (recipient)
+                            (eq 'transient (plist-get (plist-get recipient :failure)
+                                                      :kind)))
+                          others)
+                'wait 'sent)
+            (mapconcat
+             (lambda (recipient)
+               (let ((failure (plist-get recipient :failure)))
+                 (format "%s %s (%s)" (plist-get recipient :address)
+                         (if (eq 'transient (plist-get failure :kind))
+                             "waits" "was refused")
+                         (plist-get failure :text))))
+             others ", ")))))
+
+(defun smtpmail-outbox--rests (host port)
+  "Return why the entry that is being sent has to wait, or nil.
+The login at HOST and PORT may have been refused."
+  (when smtpmail-outbox--entry
+    (let ((why (smtpmail-outbox-rest-reason host port)))
+      (when why
+        ;; It lies there as it did.
+        (setf (nth 2 smtpmail-outbox--entry) '(:verdict failed)))
+      why)))
 
 (defun smtpmail-outbox--message (entry)
   "Return the plist of ENTRY for a request."

@@ -29,18 +29,24 @@
 (require 'smtpmail-options)
 (require 'smtpmail-module)
 (require 'smtpmail-auth)
+(require 'smtpmail-outbox-rest)
+(require 'smtpmail-redefined)
 (require 'smtpmail-report)
+(require 'smtpmail-stock)
+(require 'smtpmail-trust)
 
 (declare-function smtpmail-module--open "ext:exports.rs" (request pipe))
 (declare-function smtpmail-module--outbox "ext:exports.rs" (request pipe))
 (declare-function smtpmail-module--events "ext:exports.rs" (delivery))
 (declare-function smtpmail-module--login "ext:exports.rs" (delivery id login))
-(declare-function smtpmail-module--say "ext:exports.rs" (delivery id line))
-(declare-function smtpmail-module--logged-in "ext:exports.rs" (delivery id))
-(autoload 'smtpmail-trace-keep "smtpmail-trace")
-
 (declare-function smtpmail-module--answer "ext:exports.rs" (delivery id yes))
 (declare-function smtpmail-module--cancel "ext:exports.rs" (delivery))
+
+;; That file needs this one.
+(autoload 'smtpmail-speak-log-in-by-method "smtpmail-speak")
+(autoload 'smtpmail-speak-log-in-by-function "smtpmail-speak")
+;; Only traces that are kept need it.
+(autoload 'smtpmail-trace-keep "smtpmail-trace")
 
 (defconst smtpmail-session--patience 1.0
   "Seconds after which the user is told what is being waited for.")
@@ -69,8 +75,11 @@
   (progress nil :documentation "(OCTETS . OF), of the text sent.")
   (text-since nil :documentation "When the text began, in seconds.")
   (question nil :documentation "The number of the question for credentials.")
+  (line-due nil :documentation "Non-nil: a line of ours awaits its reply.")
   (heard nil :documentation "The plist of the reply to a line of ours.")
+  (authenticated nil :documentation "Non-nil: that reply was a 235.")
   (each nil :documentation "Called with the report of each message, or nil.")
+  (failed nil :documentation "Non-nil if a message was not sent.")
   (report nil :documentation "The plist of the finished delivery.")
   (over nil :documentation "`done', or `ended' by a report of Lisp's own."))
 
@@ -123,17 +132,13 @@
                                 (smtpmail-session-port session)))))
 
 (defun smtpmail-session--trace (session text)
-  "Append TEXT to the trace of SESSION, and echo replies if wanted."
-  (let ((buffer (process-buffer (smtpmail-session-process session))))
-    (when (buffer-live-p buffer)
-      (with-current-buffer buffer
-        (let ((inhibit-read-only t))
-          (save-excursion
-            (goto-char (point-max))
-            (insert text)))))
-    (when (and smtpmail-debug-info
-               (string-match "\\` *[0-9.]+ S: \\(.*\\)\n" text))
-      (message "%s" (match-string 1 text)))))
+  "Append TEXT, lines, to the trace of SESSION, and echo replies if wanted."
+  ;; By its symbol: what advises it sees all that is said.
+  (funcall #'smtpmail-process-filter (smtpmail-session-process session) text)
+  (when smtpmail-debug-info
+    (dolist (line (split-string text "\n" t))
+      (when (string-match "\\` *[0-9.]+ S: \\(.*\\)" line)
+        (message "%s" (match-string 1 line))))))
 
 ;;;; What the user sees
 
@@ -193,12 +198,16 @@
      (setf (smtpmail-session-heard session) (cons t plist)))
     (`(question . ,plist)
      (smtpmail-session--answer session plist))
-    (`(,(and verdict (or 'queued 'listed 'changed)) . ,plist)
+    (`(warning . ,plist)
+     (display-warning 'smtpmail (plist-get plist :text)))
+    (`(,(and verdict (or 'queued 'listed 'changed 'servers)) . ,plist)
      (setf (smtpmail-session-report session)
            (plist-put plist :verdict verdict)))
     (`(finished . ,plist)
      (unless (smtpmail-session-over session)
        (setf (smtpmail-session-report session) plist))
+     (unless (eq (plist-get plist :verdict) 'accepted)
+       (setf (smtpmail-session-failed session) t))
      (when (smtpmail-session-each session)
        (funcall (smtpmail-session-each session) plist)))
     (`(done . ,plist)
@@ -218,15 +227,21 @@
       ('credentials
        (when (plist-get question :protected)
          (setf (smtpmail-session-clear-login session) t))
-       (smtpmail-session--answer-login
-        session id (smtpmail-session--find-login session question)
-        (plist-get question :offered)))
+       (if (smtpmail-redefined-p 'smtpmail-try-auth-methods)
+           (smtpmail-speak-log-in-by-function session question)
+         (smtpmail-session--answer-login
+          session id (smtpmail-session--find-login session question)
+          (plist-get question :offered))))
       ('clear-login
        (smtpmail-module--answer
         delivery id (smtpmail-session--clear-login-p session)))
       ('refused-recipients
        (smtpmail-module--answer
-        delivery id (smtpmail-session--send-rest-p question))))))
+        delivery id (smtpmail-session--send-rest-p question)))
+      (_ (smtpmail-trust-answer delivery question
+                                (smtpmail-session-host session)
+                                (smtpmail-session-port session)
+                                (smtpmail-session-service session))))))
 
 (defun smtpmail-session--clear-login-p (session)
   "Ask whether the password of SESSION may travel in clear."
@@ -247,8 +262,9 @@ password would travel in clear.  Send it? "
               (and login
                    (progn
                      (smtpmail-auth-refused login host service)
-                     (smtpmail-auth-ask-again login host service
-                                              (plist-get refused :text))))
+                     (or (smtpmail-auth-renewed login host service)
+                         (smtpmail-auth-ask-again login host service
+                                                  (plist-get refused :text)))))
             (smtpmail-auth-lookup
              host service
              (or (smtpmail-session-ask session)
@@ -266,7 +282,7 @@ method for the first mechanism, that speaks."
     (setf (smtpmail-session-question session) id)
     (unwind-protect
         (if (and first (smtpmail-auth-user-method-p first))
-            (smtpmail-session--log-in-by-method session login first secret)
+            (smtpmail-speak-log-in-by-method session login first secret)
           (smtpmail-module--login
            (smtpmail-session-delivery session) id
            (and login
@@ -275,69 +291,6 @@ method for the first mechanism, that speaks."
                       :mechanisms (mapcar #'symbol-name mechanisms)
                       :required (smtpmail-auth-login-final login)))))
       (when secret (clear-string secret)))))
-
-;;;; Mechanisms that users define
-
-(defun smtpmail-session--log-in-by-method (session login mechanism secret)
-  "Let the user's method for MECHANISM log SESSION in with LOGIN.
-SECRET is the password, a unibyte string in UTF-8."
-  (let ((failure
-         (if (or (smtpmail-session-clear-login session)
-                 (smtpmail-session--clear-login-p session))
-             (smtpmail-session--call-method session login mechanism secret)
-           ;; What a method says, nobody knows before.
-           "The connection is not encrypted, and the password would travel in clear")))
-    (if (not failure)
-        (smtpmail-module--logged-in (smtpmail-session-delivery session)
-                                    (smtpmail-session-question session))
-      (smtpmail-auth-refused login (smtpmail-session-host session)
-                             (smtpmail-session-service session))
-      (setf (smtpmail-session-over session) 'ended
-            (smtpmail-session-report session)
-            (list :verdict 'failed
-                  :failure (list :kind 'authentication :phase 'auth
-                                 :said t :text (format "%s" failure)))))))
-
-(defun smtpmail-session--call-method (session login mechanism secret)
-  "Call the method for MECHANISM with LOGIN and SECRET, for SESSION.
-Return nil, or what it threw: why it failed."
-  (let ((process (smtpmail-session-process session))
-        (password (decode-coding-string secret 'utf-8 t)))
-    (process-put process 'smtpmail-session session)
-    (catch 'done
-      (with-current-buffer (process-buffer process)
-        (smtpmail-try-auth-method process mechanism
-                                  (smtpmail-auth-login-user login) password))
-      nil)))
-
-(defun smtpmail-send-command (process command)
-  "Send COMMAND, a string without its line end, over PROCESS.
-PROCESS is what a method of `smtpmail-try-auth-method' is called with;
-`process-send-string' does not work on it."
-  (let ((session (or (process-get process 'smtpmail-session)
-                     (error "No SMTP session waits for a command on %s" process))))
-    (setf (smtpmail-session-heard session) nil)
-    (unless (smtpmail-module--say
-             (smtpmail-session-delivery session)
-             (smtpmail-session-question session)
-             (encode-coding-string command 'utf-8-unix))
-      (error "A command of more than one line, or far too long"))))
-
-(defun smtpmail-read-response (process)
-  "Return the reply to the command sent last over PROCESS.
-It is a list (CODE LINE...): CODE an integer, nil if the connection is
-gone; each LINE a string that begins with the code."
-  (let ((session (or (process-get process 'smtpmail-session)
-                     (error "No SMTP session waits for a reply on %s" process))))
-    (while (not (or (smtpmail-session-heard session)
-                    (smtpmail-session-report session)))
-      (mapc (lambda (event) (smtpmail-session--dispatch session event))
-            (smtpmail-module--events (smtpmail-session-delivery session)))
-      (unless (smtpmail-session-heard session)
-        (smtpmail-session--tell session)
-        (accept-process-output process 0.5)))
-    (let ((reply (cdr (smtpmail-session-heard session))))
-      (cons (plist-get reply :code) (plist-get reply :lines)))))
 
 (defun smtpmail-session--send-rest-p (question)
   "Ask whether those not refused in QUESTION shall get the message."
@@ -428,7 +381,8 @@ them as it comes in, also after a quit; what is returned is the last one."
          (report (smtpmail-session--serve
                   session (smtpmail-session--open-trace host port)
                   (lambda (process) (smtpmail-module--open request process))))
-         (sent (eq (plist-get report :verdict) 'accepted))
+         (sent (and (eq (plist-get report :verdict) 'accepted)
+                    (not (smtpmail-session-failed session))))
          (maybe (smtpmail-session--end session (or smtpmail-debug-info
                                                    (not sent)))))
     (when (and each (not (eq (smtpmail-session-over session) 'done)))
@@ -436,6 +390,7 @@ them as it comes in, also after a quit; what is returned is the last one."
     (unless (if each (smtpmail-session-over session) report)
       (smtpmail-session--quit
        (if maybe 'smtpmail-session-stopped-late 'smtpmail-session-stopped)))
+    (smtpmail-outbox-rest-note report host port)
     (when (and (plist-get report :logged-in) (smtpmail-session-login session))
       (smtpmail-session--keep-login session))
     report))

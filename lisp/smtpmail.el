@@ -1,4 +1,4 @@
-;;; smtpmail.el --- send mail by SMTP, in the place of the built-in  -*- lexical-binding: t -*-
+;;; smtpmail.el --- Send mail by SMTP, in the place of the built-in  -*- lexical-binding: t -*-
 
 ;; Copyright (C) 2026 The smtpmail contributors
 ;; SPDX-License-Identifier: GPL-3.0-or-later
@@ -41,8 +41,12 @@
 (require 'smtpmail-message)
 (require 'smtpmail-module)
 (require 'smtpmail-outbox)
+(require 'smtpmail-redefined)
 (require 'smtpmail-report)
 (require 'smtpmail-session)
+(require 'smtpmail-speak)
+(require 'smtpmail-stock)
+(require 'smtpmail-trust)
 
 ;; For those who load this file and not the autoloads.
 (autoload 'smtpmail-import-msmtprc "smtpmail-import" nil t)
@@ -53,6 +57,7 @@
 (defvar gnutls-trustfiles)
 
 (declare-function smtpmail-module--content "ext:exports.rs" ())
+(declare-function smtpmail-module--prepare "ext:exports.rs" (request))
 (declare-function smtpmail-module--content-path "ext:exports.rs" (content))
 (declare-function message-narrow-to-headers "message" ())
 
@@ -171,42 +176,34 @@ call, or `smtpmail-accounts'."
   "Do the work of `smtpmail-via-smtp' over the account in force.
 RECIPIENT, SMTPMAIL-TEXT-BUFFER and ASK-FOR-PASSWORD are as there."
   (let* ((host (smtpmail--host))
-         (request `(,@(smtpmail--account-request host)
-                    ,@(smtpmail--message-request recipient smtpmail-text-buffer)))
-         (port (plist-get request :port))
-         (report (smtpmail-session-run
-                  request smtpmail-smtp-service
-                  (or ask-for-password (smtpmail--login-demanded-p host)))))
-    (setq smtpmail--report report)
-    (when (plist-get request :entry)
-      (setf (nth 2 smtpmail-outbox--entry) report))
-    (or (smtpmail-report-error report host port)
-        (ignore (message "%s" (smtpmail-report-success report))))))
+         (account (smtpmail--account-request host))
+         (port (plist-get account :port)))
+    (or (smtpmail-outbox--rests host port)
+        (let* ((request (smtpmail--request account recipient
+                                           smtpmail-text-buffer))
+               (report (smtpmail-session-run
+                        request smtpmail-smtp-service
+                        (or ask-for-password (smtpmail--login-demanded-p host)))))
+          (setq smtpmail--report report)
+          (when (plist-get request :entry)
+            (setf (nth 2 smtpmail-outbox--entry) report))
+          (or (smtpmail-report-error report host port)
+              (ignore (message "%s" (smtpmail-report-success report))))))))
 
 ;;;; Requests
 
-(defun smtpmail--via-smtp-advised-p ()
-  "Return non-nil if `smtpmail-via-smtp' has advice."
-  (let ((advised nil))
-    (advice-mapc (lambda (&rest _) (setq advised t)) 'smtpmail-via-smtp)
-    advised))
-
-;; What the definition was; see `smtpmail--own-via-smtp-p'.
-(defconst smtpmail--own-via-smtp
-  (unless (smtpmail--via-smtp-advised-p)
-    (symbol-function 'smtpmail-via-smtp))
-  "The function `smtpmail-via-smtp' of this file.")
+(defun smtpmail--request (account recipients buffer)
+  "Return the request to send BUFFER to RECIPIENTS over ACCOUNT, a plist."
+  (smtpmail-module-ensure)
+  ;; While the text is handed over.
+  (smtpmail-module--prepare account)
+  (append account (smtpmail--message-request recipients buffer)))
 
 (defun smtpmail--own-via-smtp-p ()
   "Return non-nil if `smtpmail-via-smtp' is ours, without advice."
-  (let ((definition (symbol-function 'smtpmail-via-smtp)))
-    (and (not (smtpmail--via-smtp-advised-p))
-         (or (eq definition smtpmail--own-via-smtp)
-             ;; Compiled to native code meanwhile.
-             (and (fboundp 'subr-native-elisp-p)
-                  (subr-native-elisp-p definition)
-                  (equal (symbol-file 'smtpmail-via-smtp 'defun)
-                         (symbol-file 'smtpmail--own-via-smtp-p 'defun)))))))
+  (not (smtpmail-redefined-p 'smtpmail-via-smtp)))
+
+(smtpmail-redefined-note 'smtpmail-via-smtp 'smtpmail--own-via-smtp-p)
 
 (defun smtpmail--host ()
   "Return the server's name, asked for if it is not known."
@@ -242,6 +239,7 @@ Everything else is what the variables say."
                                 'abort
                               smtpmail-on-refused-recipients)
        :trust-files ,(smtpmail--trust-files)
+       ,@(smtpmail-trust-request)
        :client-key ,(car client)
        :client-certificate ,(cdr client)
        ;; A queued message that is refused for now waits in the queue.

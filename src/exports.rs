@@ -15,7 +15,7 @@ use std::fs::File;
 use emacs::{Env, IntoLisp, Result, Value, defun};
 
 use self::lisp::Plist;
-use crate::delivery::{Answer, Delivery};
+use crate::delivery::{self, Answer, Delivery, TrustAnswer};
 use crate::smtp::command::Line;
 use crate::smtp::secret::Secret;
 
@@ -87,6 +87,19 @@ fn content_path(content: &Content) -> Result<String> {
     }
 }
 
+/// Begin what takes time of the delivery that the plist REQUEST says, before
+/// its messages are known: reading the authorities, where TLS is certain.
+///
+/// REQUEST has the keys :security, :trust-files, :client-key and
+/// :client-certificate, as for `smtpmail-module--open'.
+#[defun]
+fn prepare(request: Value<'_>) -> Result<()> {
+    if let Some(files) = request::certain_tls(Plist::new(request))? {
+        delivery::prepare_tls(&files);
+    }
+    Ok(())
+}
+
 /// Start to deliver what the plist REQUEST says; return a delivery.
 ///
 /// The pipe process PIPE gets output whenever events wait for
@@ -95,7 +108,8 @@ fn content_path(content: &Content) -> Result<String> {
 /// REQUEST has the keys :host, :port, :security (implicit, never, opportunistic
 /// or required), :ehlo-name, :login-required, :clear-login, :verb,
 /// :refused-recipients (abort, ask or send-rest), :trust-files, :client-key,
-/// :client-certificate, :attempts, :connect-timeout, :timeout (seconds) and
+/// :client-certificate, :known-servers (a file), :ask-new-certificate, :tls-1.3
+/// (nothing older), :attempts, :connect-timeout, :timeout (seconds) and
 /// :traced-octets; and one message or :messages, a list of plists, which go in
 /// order over one connection.  A message has the keys :sender, :recipients (a
 /// list), and :text (a string), :content or :entry (the name of an entry of the
@@ -115,11 +129,16 @@ fn open<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'
 
 /// Start what the plist REQUEST asks of the outbox; return a delivery.
 ///
-/// REQUEST has the keys :job (add, list, accepted, drop, hold, refused or
-/// release), :queue-directory and :queue-index, and, where the job wants them,
-/// :entry, :reply, :recipients, :sender, :subject, :from, :message-id, :account,
+/// REQUEST has the keys :job (add, list, accepted, drop, hold, refused, release
+/// or schedule), :queue-directory and :queue-index, and, where the job wants
+/// them, :entry, :expected-state (a symbol: an entry in another state is left as
+/// it is), :not-before (seconds since 1970; for add and schedule), :held (for
+/// add), :reply, :recipients, :sender, :subject, :from, :message-id, :account,
 /// :text or :content, and :stored-server, :stored-stream-type, :stored-service and
 /// :stored-user, each a list of one value.
+///
+/// With :known-servers, the name of that file, :job is `servers' or, with :host and
+/// :port, `forget-server'.
 #[defun]
 fn outbox<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'e>> {
     let bell = lisp::bell(env, pipe)?;
@@ -176,6 +195,35 @@ fn logged_in(delivery: &Delivery, id: u64) -> Result<()> {
 #[defun]
 fn answer<'e>(delivery: &Delivery, id: u64, yes: Value<'e>) -> Result<()> {
     delivery.answer(id, Answer::Yes(yes.is_not_nil()));
+    Ok(())
+}
+
+/// Answer question ID of DELIVERY about a certificate: CHOICE is `always', `once' or
+/// `no'.
+#[defun]
+fn trust<'e>(env: &'e Env, delivery: &Delivery, id: u64, choice: Value<'e>) -> Result<()> {
+    let name: String = env.call("symbol-name", [choice])?.into_rust()?;
+    let answer = match name.as_str() {
+        "always" => TrustAnswer::Always,
+        "once" => TrustAnswer::Once,
+        _ => TrustAnswer::No,
+    };
+    delivery.answer(id, Answer::Trust(answer));
+    Ok(())
+}
+
+/// Answer question ID of DELIVERY with PASSPHRASE, a unibyte string or nil.
+#[defun]
+fn passphrase(delivery: &Delivery, id: u64, passphrase: Option<Vec<u8>>) -> Result<()> {
+    let passphrase = passphrase.map(Secret::from);
+    delivery.answer(id, Answer::Passphrase(passphrase));
+    Ok(())
+}
+
+/// Forget the keys of client certificates that were unlocked.
+#[defun]
+fn forget_keys(_env: &Env) -> Result<()> {
+    crate::net::client::forget();
     Ok(())
 }
 

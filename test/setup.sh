@@ -32,6 +32,7 @@ need_command() {
 
 need_command emacs emacs-nox
 need_command cc gcc libc6-dev
+need_command gpg gnupg
 need_command make make
 need_command git git
 need_command openssl openssl
@@ -41,6 +42,15 @@ need_command unshare util-linux
 need_command ip iproute2
 need_command node nodejs
 need_command npm npm
+# Some tests run functions of the built-in smtpmail from its source, which
+# Debian has in a package of its own.
+built_in_found=no
+for file in /usr/share/emacs/*/lisp/mail/smtpmail.el*; do
+    case $file in
+    *.el | *.el.gz) [ -e "$file" ] && built_in_found=yes ;;
+    esac
+done
+[ $built_in_found = yes ] || ! [ -x /usr/bin/emacs ] || need emacs-el
 # Debian's pip and node trust the system's certificates only.
 [ -e /etc/ssl/certs/ca-certificates.crt ] || need ca-certificates
 

@@ -560,7 +560,7 @@ It must not be in *Messages* or in a variable that mailers print, either."
 (ert-deftest smtpmail-auth-tests-stock-functions ()
   "The small functions of the stock library."
   (should (equal (with-no-warnings (smtpmail-intersection '(a b c) '(c a)))
-                 '(a c)))
+                 '(c a)))
   (should (smtpmail-ok-p '(250 "250 ok")))
   (should-not (smtpmail-ok-p '(250 "250 ok") 235))
   (should-not (smtpmail-ok-p '(nil "x")))

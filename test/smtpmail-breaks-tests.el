@@ -131,7 +131,7 @@ same: .*, while waiting for it to accept the message\\'"
                  '(("greeting" . "no answer within 1 s, while waiting for its greeting")
                    ("mail" . "no answer within 1 s, while waiting for its answer to MAIL")
                    ("dot" . "no answer within 1 s, while waiting for it to accept the message")))
-    (smtpmail-test-with-server (server "--on" (concat step "=silence"))
+    (smtpmail-test-with-server (server "--no-chunking" "--on" (concat step "=silence"))
       (let ((smtpmail-timeout 1))
         (should (string-suffix-p (concat "localhost: " text) (smtpmail-test-send))))
       (should-not (smtpmail-test-messages server)))))
@@ -195,7 +195,7 @@ same: .*, while waiting for it to accept the message\\'"
   "Emacs can exit while a delivery is under way, and does so quietly."
   (dolist (step '("greeting" "handshake" "mail" "dot"))
     (ert-info (step)
-      (smtpmail-test-with-server (server "--on" (concat step "=silence"))
+      (smtpmail-test-with-server (server "--no-chunking" "--on" (concat step "=silence"))
         (let ((result (smtpmail-breaks-tests--batch
                        server
                        '(run-at-time 0.5 nil (lambda () (kill-emacs 7))))))

@@ -130,25 +130,28 @@ It is for every port of localhost."
 (ert-deftest smtpmail-errors-tests-certificates ()
   "A certificate that cannot be trusted ends the session, with the reason."
   (pcase-dolist (`(,kind ,reason)
-                 '(("expired" "certificate has expired")
-                   ("future" "certificate is not yet valid")
-                   ("wronghost" "hostname mismatch")
-                   ("cnonly" "it names no host as its alternative name")
-                   ("selfsigned" "self-signed certificate")
-                   ("untrusted" "unable to get local issuer certificate")))
+                 '(("expired" "it has expired, on ")
+                   ("future" "it is not yet valid, but from ")
+                   ("wronghost" "it is for wrong.example, not for localhost.")
+                   ("cnonly" "it names no host as its alternative name.")
+                   ("selfsigned" "it is self-signed: ")
+                   ("untrusted" "its signer, CN=smtpmail unknown CA, is not ")))
     (dolist (type '(nil starttls ssl))
       (ert-info ((format "%s %s" kind type))
         (smtpmail-test-with-directory home
           (let ((smtpmail-stream-type type)
                 (smtpmail-auth-credentials
                  (smtpmail-errors-tests--netrc home smtpmail-test-canary)))
-            (should (equal
-                     (smtpmail-errors-tests--why
-                      (list "--cert" kind (and (eq type 'ssl) "--ssl")
-                            "--user" "alice" "--password" smtpmail-test-canary))
-                     (list (concat "Sending failed: certificate of localhost "
-                                   "not accepted: " reason)
-                           0)))))))))
+            (pcase-let
+                ((`(,why ,sent)
+                  (smtpmail-errors-tests--why
+                   (list "--cert" kind (and (eq type 'ssl) "--ssl")
+                         "--user" "alice" "--password" smtpmail-test-canary))))
+              (should (string-prefix-p
+                       (concat "Sending failed: certificate of localhost "
+                               "not accepted: " reason)
+                       why))
+              (should (equal sent 0)))))))))
 
 (ert-deftest smtpmail-errors-tests-no-starttls ()
   "Without STARTTLS where it is demanded, nothing goes."

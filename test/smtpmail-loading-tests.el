@@ -247,6 +247,23 @@ the Lisp files of 0\\.[0-9.]+\\.  " (plist-get result :stderr)))
         (should (eql 255 (plist-get result :exit)))))
     (should (equal (smtpmail-test-log server) ""))))
 
+(ert-deftest smtpmail-loading-tests-version-in-file ()
+  "The version is found in an engine's file wherever it stands, or nil."
+  (let ((file (make-temp-file "smtpmail-engine"))
+        (text "smtpmail-core version 7.8.9;"))
+    (unwind-protect
+        (dolist (offset (list 0 1 (- smtpmail-module--piece 5)
+                              smtpmail-module--piece
+                              (- (* 3 smtpmail-module--piece) 20)
+                              nil))
+          (let ((coding-system-for-write 'no-conversion))
+            (write-region (concat (make-string (or offset 100) ?\n)
+                                  (and offset text) "\377\n")
+                          nil file nil 'quiet))
+          (should (equal (smtpmail-module--version-in file)
+                         (and offset "7.8.9"))))
+      (delete-file file))))
+
 (ert-deftest smtpmail-loading-tests-module-unloadable ()
   "A file that is no module is named with the loader's reason."
   (smtpmail-test-with-server (server)
@@ -325,6 +342,7 @@ the Lisp files of 0\\.[0-9.]+\\.  " (plist-get result :stderr)))
         (unless (eql 0 (call-process "make" nil t nil "-C"
                                      (expand-file-name ".." smtpmail-test-lisp)
                                      "install" "PREFIX=/usr"
+                                     (concat "EMACS=" smtpmail-test-emacs)
                                      (concat "DESTDIR=" (directory-file-name root))))
           (ert-fail (buffer-string)))
         ;; What it says is to be put into init files is what is tried.

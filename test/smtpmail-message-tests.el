@@ -271,6 +271,35 @@
   (smtpmail-message-tests--with ("To: a@x.org\nHello you\n")
     (should (string-suffix-p "To: a@x.org\n\nHello you\n" bytes))))
 
+(ert-deftest smtpmail-message-tests-encoded-words ()
+  "A header is encoded where RFC 2047 wants it, and left alone elsewhere."
+  (pcase-dolist (`(,subject . ,sent)
+                 '(("a =!? b" . "a =!? b")
+                   ("(\"a\\ b\") =? b" . "(\"a\\ b\") =? b")
+                   ("Grüße" . "=?utf-8?B?R3LDvMOfZQ==?=")
+                   ("=?utf-8?Q?a?=" . "=?utf-8?Q?a?=")))
+    (ert-info (subject)
+      (smtpmail-message-tests--with
+          ((smtpmail-message-tests--mail (concat "To: a@x.org\nSubject: " subject "\n")))
+        (with-current-buffer (smtpmail-message-buffer msg)
+          (should (equal sent (smtpmail-header-field "Subject"))))))))
+
+(ert-deftest smtpmail-message-tests-coding-of-ascii-text ()
+  "Only the header has a say if all is ASCII; all has one if anything is not."
+  (pcase-dolist (`(,text . ,end) '(("plain\n" . header) ("Grüße\n" . all)))
+    (ert-info (text)
+      (smtpmail-message-tests--with
+          ((smtpmail-message-tests--mail "To: a@x.org\n" text))
+        (let* ((ends nil)
+               (all (point-max))
+               (header (car (smtpmail-header-split)))
+               (spy (lambda (_from to &rest _) (push to ends))))
+          (advice-add 'select-safe-coding-system :before spy)
+          (unwind-protect
+              (smtpmail-message-discard (smtpmail-message-prepare))
+            (advice-remove 'select-safe-coding-system spy))
+          (should (equal (list (if (eq end 'all) all header)) ends)))))))
+
 (ert-deftest smtpmail-message-tests-options ()
   "X-Smtpmail fields are for us alone."
   (smtpmail-message-tests--with
@@ -412,6 +441,16 @@
     (should (eq (smtpmail-message-coding msg) 'raw-text))
     (should (string-suffix-p "\n\nh\351\n" bytes))
     (should-not (string-match-p "MIME" bytes))))
+
+(ert-deftest smtpmail-message-tests-raw-unasked ()
+  "Raw bytes go as they are, unasked, whatever coding system is set."
+  (dolist (coding '(nil utf-8))
+    (smtpmail-message-tests--with
+        ((string-to-multibyte
+          (smtpmail-message-tests--mail "Resent-To: a@x.org\n" "h\303\251 \377\n"))
+         smtpmail-code-conv-from coding)
+      (should (eq (smtpmail-message-coding msg) 'raw-text))
+      (should (string-suffix-p "\n\nh\303\251 \377\n" bytes)))))
 
 (ert-deftest smtpmail-message-tests-raw-header ()
   "Raw bytes in the header of a unibyte mail go out as they are."

@@ -27,110 +27,12 @@
 
 ;;; Code:
 
-(require 'ert)
-(require 'cl-lib)
-(require 'json)
-(require 'smtpmail)
-
-(defvar smtpmail-queue-tests--directory nil
-  "The directory of the test that runs.")
-
-(defun smtpmail-queue-tests--start (name &rest options)
-  "Start a server with its spool at NAME; return (PROCESS PORT SPOOL).
-OPTIONS are for its command line."
-  (let* ((spool (expand-file-name name smtpmail-queue-tests--directory))
-         (process (let ((process-connection-type nil))
-                    (apply #'start-process name (generate-new-buffer " server")
-                           (getenv "SMTPMAIL_TEST_SERVER")
-                           "--spool" spool options)))
-         (end (+ (float-time) 20)))
-    (set-process-query-on-exit-flag process nil)
-    (with-current-buffer (process-buffer process)
-      (while (not (save-excursion (goto-char (point-min))
-                                  (search-forward "\n" nil t)))
-        (should (< (float-time) end))
-        (accept-process-output process 0.1))
-      (goto-char (point-min))
-      (list process (alist-get 'port (json-read)) spool))))
-
-(defun smtpmail-queue-tests--arrived (server)
-  "Return the subjects of the messages that SERVER took, in order."
-  (mapcar (lambda (file)
-            (with-temp-buffer
-              (insert-file-contents file)
-              (mail-fetch-field "subject")))
-          (directory-files (nth 2 server) t "\\.eml\\'")))
-
-(defun smtpmail-queue-tests--envelopes (server)
-  "Return what SERVER wrote down of the messages that it took."
-  (mapcar #'json-read-file (directory-files (nth 2 server) t "\\.json\\'")))
-
-(defun smtpmail-queue-tests--sessions (server)
-  "Return how many sessions SERVER had."
-  (length (directory-files (nth 2 server) nil "\\`session-.*\\.log\\'")))
-
-(defun smtpmail-queue-tests--use (server)
-  "Let the variables name SERVER."
-  (setq smtpmail-smtp-server "127.0.0.1"
-        smtpmail-smtp-service (nth 1 server)))
-
-(defmacro smtpmail-queue-tests--with (servers &rest body)
-  "Evaluate BODY with SERVERS, a list of (VARIABLE OPTION...), and a queue.
-The first one is the server that the variables name."
-  (declare (indent 1) (debug t))
-  `(let* ((smtpmail-queue-tests--directory (make-temp-file "smtpmail-queue" t))
-          (smtpmail-queue-dir
-           (file-name-as-directory
-            (expand-file-name "queue" smtpmail-queue-tests--directory)))
-          (user-mail-address "me@example.org")
-          (mail-specify-envelope-from nil)
-          (smtpmail-queue-mail t)
-          (smtpmail-store-queue-variables nil)
-          (smtpmail-stream-type 'plain)
-          (smtpmail-smtp-user nil)
-          (smtpmail-smtp-server nil)
-          (smtpmail-smtp-service nil)
-          (auth-sources nil)
-          ,@(mapcar #'car servers))
-     (unwind-protect
-         (progn
-           ,@(mapcar (pcase-lambda (`(,variable . ,options))
-                       `(setq ,variable
-                              (smtpmail-queue-tests--start
-                               ,(symbol-name variable) ,@options)))
-                     servers)
-           (smtpmail-queue-tests--use ,(caar servers))
-           ,@body)
-       (dolist (server (list ,@(mapcar #'car servers)))
-         (when server (delete-process (car server))))
-       (delete-directory smtpmail-queue-tests--directory t))))
-
-(defun smtpmail-queue-tests--queue (subject &optional to header)
-  "Queue a message with SUBJECT to TO, with HEADER lines."
-  (with-temp-buffer
-    (insert "From: me@example.org\nTo: " (or to "you@example.net")
-            "\nSubject: " subject "\n" (or header "")
-            mail-header-separator "\ntext of " subject "\n.\n")
-    (smtpmail-send-it)))
-
-(defun smtpmail-queue-tests--index ()
-  "Return how many lines the index has."
-  (with-temp-buffer
-    (insert-file-contents (expand-file-name smtpmail-queue-index-file
-                                            smtpmail-queue-dir))
-    (count-lines (point-min) (point-max))))
-
-(defmacro smtpmail-queue-tests--telling (&rest body)
-  "Return the last text that BODY showed, or the text of its error."
-  `(let ((told nil))
-     (cl-letf (((symbol-function 'message)
-                (lambda (format &rest arguments)
-                  (when format
-                    (setq told (apply #'format-message format arguments))))))
-       (condition-case problem
-           (progn ,@body)
-         (error (setq told (error-message-string problem)))))
-     told))
+(eval-and-compile
+  (push (file-name-directory (or load-file-name
+                                 (bound-and-true-p byte-compile-current-file)
+                                 buffer-file-name))
+        load-path)
+  (require 'smtpmail-queue-fixtures))
 
 (ert-deftest smtpmail-queue-tests-queue-and-flush ()
   (smtpmail-queue-tests--with ((server))
@@ -251,7 +153,7 @@ The first one is the server that the variables name."
                        (and (equal subject "b") "not this one"))))))
         (should (equal (smtpmail-queue-tests--telling (smtpmail-send-queued-mail))
                        "Sending failed: 1 of 2 queued messages not sent \
-(b: not this one)")))
+(b: not this one); 1 sent, 1 waiting")))
       (should (equal texts '("b" "a"))))
     (should-not (smtpmail-queue-tests--arrived server))
     (should (= 1 (smtpmail-queue-tests--index)))))
@@ -315,7 +217,7 @@ The first one is the server that the variables name."
       (should (equal (smtpmail-queue-tests--arrived server) '("kept"))))))
 
 (ert-deftest smtpmail-queue-tests-quit-leaves-the-rest-waiting ()
-  (smtpmail-queue-tests--with ((server "--on" "mail#3=silence"))
+  (smtpmail-queue-tests--with ((server "--no-chunking" "--on" "mail#3=silence"))
     (dolist (subject '("a" "b" "c" "d"))
       (smtpmail-queue-tests--queue subject))
     (let* ((told nil)

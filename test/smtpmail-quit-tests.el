@@ -90,7 +90,7 @@ Each step ends one session, in their order."
 
 (ert-deftest smtpmail-quit-tests-from-a-timer ()
   "C-g stops a send that a timer began, which inhibits quitting."
-  (smtpmail-test-with-server (server "--on" "mail=silence")
+  (smtpmail-test-with-server (server "--no-chunking" "--on" "mail=silence")
     (smtpmail-terminal-with (terminal server)
       (smtpmail-terminal-keys terminal "F7")
       (smtpmail-quit-tests--wait-for-log server "^\\*: silence")
@@ -108,7 +108,7 @@ Each step ends one session, in their order."
 
 (ert-deftest smtpmail-quit-tests-stages ()
   "After a second the screen says what is waited for, and counts."
-  (smtpmail-test-with-server (server "--on" "mail=silence")
+  (smtpmail-test-with-server (server "--no-chunking" "--on" "mail=silence")
     (smtpmail-terminal-with (terminal server)
       (smtpmail-terminal-keys terminal "F5")
       (smtpmail-terminal-shows

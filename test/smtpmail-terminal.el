@@ -143,8 +143,9 @@ SPEC is (TERMINAL SERVER FORM...); FORMs are a list of what it evaluates."
           (progn
             (smtpmail-terminal--tmux
              terminal "new-session" "-d" "-x" "140" "-y" "30"
-             (format "HOME=%s exec %s -nw -Q --eval '(setq load-prefer-newer t)' -L %s -l %s" directory
-                     smtpmail-test-emacs smtpmail-test-lisp init))
+             (format "HOME=%s exec %s %s -nw -Q --eval '(setq load-prefer-newer t)' -L %s -l %s" directory
+                     smtpmail-test-emacs (or (getenv "EMACSFLAGS") "")
+                     smtpmail-test-lisp init))
             (smtpmail-terminal-note terminal "ready")
             (funcall function terminal))
         (ignore-errors (smtpmail-terminal--tmux terminal "kill-server"))))))

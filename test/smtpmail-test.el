@@ -150,6 +150,8 @@ arguments of the program, strings or lists of them."
               (smtpmail-smtp-service (smtpmail-test-server-port ,(car spec)))
               (gnutls-trustfiles (list (smtpmail-test-server-ca ,(car spec))))
               (auth-sources nil)
+              ;; Ports are used again by other servers.
+              (smtpmail-trust-file nil)
               (smtpmail-retries 1)
               (smtpmail-timeout smtpmail-test-patience)
               (smtpmail-connect-timeout smtpmail-test-patience)
@@ -302,18 +304,21 @@ but what takes the same arguments."
                    :name "emacs" :buffer output :noquery t :stderr stderr
                    :connection-type 'pipe :sentinel #'ignore
                    :command (append (list (or program smtpmail-test-emacs))
+                                    (split-string (or (getenv "EMACSFLAGS") ""))
                                     arguments
                                     (list "-Q" "--batch")
                                     (and lisp (list "-L" lisp))
                                     (list "--eval" "(setq load-prefer-newer t)"
                                           "-l" file)))))
             (unwind-protect
-                (smtpmail-test-wait "the end of an Emacs"
-                                    (lambda () (not (process-live-p process))))
+                (progn
+                  (smtpmail-test-wait "the end of an Emacs"
+                                      (lambda () (not (process-live-p process))))
+                  ;; What it wrote last may still be in the pipe, which
+                  ;; `delete-process' would close.
+                  (while (accept-process-output process 0.1)))
               (delete-process process))
             (let ((seconds (- (float-time) start)))
-              ;; What it wrote last may still be in the pipe.
-              (while (accept-process-output process 0))
               (smtpmail-test-wait "the end of its stderr"
                                   (lambda () (not (process-live-p stderr))))
               (list :exit (process-exit-status process)

@@ -221,7 +221,7 @@ Drips of a reply are no reply."
                    (smtpmail-connect-timeout "handshake=silence"
                     "no answer in time, while waiting for the TLS handshake")))
     (ert-info ((format "%s %s" symbol rule))
-      (smtpmail-test-with-server (server "--on" rule)
+      (smtpmail-test-with-server (server "--no-chunking" "--on" rule)
         (cl-progv (list symbol) '(1)
           (let ((start (float-time)))
             (should (string-match-p (regexp-quote why) (smtpmail-test-send)))

@@ -5,7 +5,9 @@
 //! Messages go in order over one connection, the next one given to it while the
 //! last reply to the one before is awaited. A single message is the list of one.
 
+mod feeding;
 mod questions;
+mod trust;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,22 +16,22 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use self::questions::{Kind, Open};
+use super::body::Body;
 use super::entries::{Entries, Entry};
 use super::mail::{Mail, Settled};
 use super::mailbox::{Answer, Event, Mailbox, Question, Report, Verdict};
 use super::request::{Content, Request, Text};
+use super::servers;
 use super::session::{Happening, Session};
+use super::trust::ServerTrust;
+use crate::net::certificate::CertificateFacts;
 use crate::net::signal::Signal;
-use crate::smtp::content::survey;
 use crate::smtp::dialogue::{self, Input, MessageId, Outcome, Plan};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
+use crate::smtp::secret::Secret;
 
 /// Longest pause between two tries, in seconds: somebody may be waiting.
 const MAX_PAUSE: u64 = 30;
-
-/// Messages given to a connection at once: the one under way and the one that
-/// rides behind its end. Their texts are in memory.
-const MAX_ABOARD: usize = 2;
 
 /// Connections in a row that are lost without a reply to any message, until no
 /// further one is tried: the first may be the fault of one message.
@@ -83,6 +85,8 @@ struct Courier<'a> {
     /// Connections begun.
     connections: u32,
     barren: u32,
+    /// Messages given to this connection.
+    given: usize,
     /// Whether a message came to its end on this connection, and whether one did
     /// by a reply of the server.
     finished: bool,
@@ -92,6 +96,12 @@ struct Courier<'a> {
     /// demanded.
     declined: bool,
     logged_in: bool,
+    /// What is known of the server.
+    server: ServerTrust,
+    /// The certificate for which the last connection was given up.
+    refused_certificate: Option<Box<CertificateFacts>>,
+    /// Of our key, from the answer to its use.
+    passphrase: Option<Secret>,
 }
 
 /// How a connection ended for the courier.
@@ -127,11 +137,15 @@ impl<'a> Courier<'a> {
             tries: 0,
             connections: 0,
             barren: 0,
+            given: 0,
             finished: false,
             answered: false,
             demanded: false,
             declined: false,
             logged_in: false,
+            server: ServerTrust::new(request),
+            refused_certificate: None,
+            passphrase: None,
         }
     }
 
@@ -166,8 +180,9 @@ impl<'a> Courier<'a> {
         loop {
             if self.load_first() {
                 self.tries += 1;
-                (self.finished, self.answered) = (false, false);
+                (self.given, self.finished, self.answered) = (0, false, false);
                 let end = self.connection();
+                let end = self.reconsider(end);
                 // In order, before those that were not given to it.
                 while let Some(place) = self.aboard.pop_back() {
                     self.line.push_front(place);
@@ -280,17 +295,29 @@ impl<'a> Courier<'a> {
 
     /// One connection from its beginning to its end.
     fn connection(&mut self) -> End {
+        let trust = match self.prepare_trust() {
+            Ok(trust) => trust,
+            Err(end) => return end,
+        };
         let mut plan = self.plan.clone();
+        plan.security = self.server.security(plan.security);
         // A nonce serves one connection (RFC 5802 §5.1); a dialogue makes its own of it
         // for further exchanges by a number without this mark.
         if self.connections > 0 {
             plan.sasl.nonce += &format!("-{}-", self.connections);
         }
         self.connections += 1;
-        let mut session = match Session::open(self.request, plan, self.mailbox) {
+        let switched_off = servers::switched_off(&self.request.host, self.request.port);
+        plan.without
+            .extend(switched_off.iter().map(|off| off.speed_up));
+        let mut session = match Session::open(self.request, plan, trust, self.mailbox) {
             Ok(session) => session,
             Err(failure) => return End::GiveUp(failure),
         };
+        for off in switched_off {
+            session.note(&format!("without {}: {}", off.speed_up.name(), off.reason));
+        }
+        let mut another_way = false;
         let mut open: Option<Open> = None;
         let mut ready = false;
         // Whether Lisp waits for the reply to a line.
@@ -299,12 +326,18 @@ impl<'a> Courier<'a> {
             match session.next() {
                 Happening::Ready => {
                     ready = true;
+                    self.server.note_tls(session.is_protected());
                     self.note_login(&session);
                     let others = &session.dialogue().capabilities().others;
                     if !others.is_empty() {
                         self.mailbox.post(Event::UnknownExtensions(others.clone()));
                     }
                     self.feed(&mut session);
+                }
+                Happening::LoggingIn => self.feed(&mut session),
+                Happening::SwitchedOff(speed_up, failure) => {
+                    self.switch_off(speed_up, &failure, &mut session);
+                    another_way = true;
                 }
                 Happening::Heard(reply) => {
                     line_due = false;
@@ -348,6 +381,7 @@ impl<'a> Courier<'a> {
                     }
                 }
                 Happening::Ended(failure) => {
+                    self.refused_certificate = session.take_refused_certificate();
                     // Nobody's thinking or waiting shall hold a dead socket.
                     drop(session);
                     if line_due {
@@ -360,6 +394,10 @@ impl<'a> Courier<'a> {
                     return match open {
                         _ if self.mailbox.signal.is_stopped() => End::GiveUp(failure),
                         Some(open) => self.await_offline(open),
+                        None if another_way => {
+                            self.tries -= 1;
+                            End::Reconnect
+                        }
                         None if ready || failure.is_transient() => End::Lost(failure),
                         None => End::GiveUp(failure),
                     };
@@ -369,28 +407,10 @@ impl<'a> Courier<'a> {
                 session.quit();
                 return End::Over;
             }
-        }
-    }
-
-    /// Give the connection as many messages as it may have at once.
-    fn feed(&mut self, session: &mut Session<'_>) {
-        let capabilities = session.dialogue().capabilities().clone();
-        // A login that the server demands must find nothing else under way.
-        let login_may_help = !session.dialogue().is_logged_in() && !capabilities.auth.is_empty();
-        let room = if login_may_help { 1 } else { MAX_ABOARD };
-        while self.aboard.len() < room
-            && let Some(place) = self.line.pop_front()
-        {
-            if !self.load(place) {
-                continue;
-            }
-            let mail = &mut self.mails[place];
-            if let (Some(message), Some(content)) = (
-                mail.next_message(place as MessageId, &capabilities),
-                mail.content.clone(),
-            ) {
-                session.send(message, content);
-                self.aboard.push_back(place);
+            if open.is_none() && ready && self.aboard.is_empty() && self.is_spent(&session) {
+                session.quit();
+                self.tries -= 1;
+                return End::Reconnect;
             }
         }
     }
@@ -398,6 +418,9 @@ impl<'a> Courier<'a> {
     fn note_login(&mut self, session: &Session<'_>) {
         if session.dialogue().is_logged_in() && !std::mem::replace(&mut self.logged_in, true) {
             self.mailbox.post(Event::LoggedIn);
+            if let Some((user, mechanism)) = session.dialogue().login() {
+                self.server.note_login(user, mechanism);
+            }
         }
     }
 
@@ -484,13 +507,12 @@ fn content(text: &mut Text, entries: Option<&Rc<RefCell<Entries>>>) -> Result<Co
         (Text::Entry(name), Some(entries)) => Some(Entry::new(entries, name)),
         _ => None,
     };
+    let unreadable = |error| unsendable(format!("the text of the message cannot be read: {error}"));
     let text = match &entry {
-        Some(entry) => entry.text()?,
-        None => text.take().map_err(|error| {
-            unsendable(format!("the text of the message cannot be read: {error}"))
-        })?,
+        Some(entry) => Body::Memory(entry.text()?),
+        None => text.body().map_err(unreadable)?,
     };
-    let facts = survey(&text);
+    let facts = text.survey().map_err(unreadable)?;
     match facts.first_nul {
         Some(offset) => Err(unsendable(format!(
             "the message contains a NUL character (octet {offset}), which no server has to take"

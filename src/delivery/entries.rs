@@ -3,7 +3,7 @@
 //! text goes out; settled, each as its own reply arrives.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -29,7 +29,7 @@ pub(super) struct Entries {
     /// of their recipients.
     line: VecDeque<(EntryName, usize)>,
     held: HashMap<EntryName, Held>,
-    /// Whether outcomes were written since the last sync.
+    /// Whether outcomes were written since directory and index were last made durable.
     unsynced: bool,
 }
 
@@ -97,50 +97,43 @@ impl Entries {
         })
     }
 
+    /// Claim the entry, if it is not, and with it those behind it that go into
+    /// its window.
     fn claim(&mut self, name: &EntryName) -> Result<(), Failure> {
         if self.held.contains_key(name) {
             return Ok(());
         }
-        let refuse = |kind, text: &str| {
-            let text = format!("{name}: {text}");
-            Err(Failure::new(kind, Phase::Idle, text))
-        };
-        let expected = self.line.iter().find(|(other, _)| other == name);
-        match self.outbox.claim(name).map_err(disk_failure)? {
-            None => refuse(
-                FailureKind::Busy,
-                "somebody else is sending it, or it is gone",
-            ),
-            Some(claim) if !claim.state().is_sendable(SystemTime::now()) => {
-                refuse(FailureKind::Busy, "it is not to be sent now")
-            }
-            Some(claim) if expected.is_none_or(|(_, count)| *count != claim.recipients().len()) => {
-                refuse(FailureKind::Disk, "its recipients have changed meanwhile")
-            }
-            Some(claim) => {
+        let behind = self.line.iter().skip_while(|(other, _)| other != name);
+        let free = behind.filter(|(other, _)| !self.held.contains_key(other));
+        let window: Vec<_> = free.take(WINDOW).cloned().collect();
+        let names: Vec<_> = window.iter().map(|(name, _)| name.clone()).collect();
+        let mut result = refuse(name, FailureKind::Disk, "it is not in line");
+        for ((other, count), claim) in window.into_iter().zip(self.outbox.claim_all(&names)) {
+            let checked = claim
+                .map_err(disk_failure)
+                .and_then(|c| check(&other, count, c));
+            let claimed = checked.map(|claim| {
                 let marked = false;
-                self.held.insert(name.clone(), Held { claim, marked });
-                Ok(())
+                self.held.insert(other.clone(), Held { claim, marked });
+            });
+            // Why another one cannot be had is told when its turn comes.
+            if other == *name {
+                result = claimed;
             }
         }
+        result
     }
 
     fn mark_sending(&mut self, name: &EntryName) -> Result<(), Failure> {
-        if self.held.get(name).is_some_and(|held| held.marked) {
-            return Ok(());
+        match self.held.get(name) {
+            Some(held) if held.marked => return Ok(()),
+            Some(_) => {}
+            None => self.claim(name)?,
         }
         let behind = self.line.iter().map(|(other, _)| other);
-        let behind = behind.skip_while(|other| *other != name).cloned();
-        let mut window = Vec::with_capacity(WINDOW);
-        for other in behind.collect::<Vec<_>>() {
-            if window.len() == WINDOW {
-                break;
-            }
-            // Why one cannot be had is told when its turn comes.
-            if self.claim(&other).is_ok() && !self.held[&other].marked {
-                window.push(other);
-            }
-        }
+        let behind = behind.skip_while(|other| *other != name);
+        let unmarked = |other: &&EntryName| self.held.get(other).is_some_and(|held| !held.marked);
+        let window: HashSet<EntryName> = behind.filter(unmarked).take(WINDOW).cloned().collect();
         let mut held: Vec<&mut Held> = self
             .held
             .iter_mut()
@@ -154,22 +147,25 @@ impl Entries {
             held.marked = true;
         }
         // Outcomes written before are durable by the same fsyncs.
+        self.unsynced = false;
         for other in &vanished {
             if let Some(mut held) = self.held.remove(other) {
                 // Nothing is left that could be written to; the window is told.
                 let _ = held.claim.settle(Outcome::Waiting);
+                self.unsynced = true;
             }
         }
         match vanished.contains(name) {
             false => Ok(()),
-            true => {
-                let text = format!("{name}: another program has removed it");
-                Err(Failure::new(FailureKind::Disk, Phase::Idle, text))
-            }
+            true => refuse(name, FailureKind::Disk, "another program has removed it"),
         }
     }
 
     fn settle(&mut self, name: &EntryName, report: &Report) -> Result<(), Failure> {
+        if says_why_nothing_was_tried(report) && !self.held.contains_key(name) {
+            // Whoever has it then says for himself why it is still there.
+            let _ = self.claim(name);
+        }
         if let Some(position) = self.line.iter().position(|(other, _)| other == name) {
             self.line.remove(position);
         }
@@ -182,12 +178,8 @@ impl Entries {
             return Ok(());
         }
         held.claim.settle(outcome).map_err(disk_failure)?;
-        drop(held);
+        // Made durable together with the next window, or at the end.
         self.unsynced = true;
-        if self.held.values().all(|held| !held.marked) {
-            // What fails now is tried again with the next window.
-            let _ = self.sync();
-        }
         Ok(())
     }
 
@@ -201,6 +193,52 @@ impl Entries {
             self.unsynced = false;
         }
         Ok(())
+    }
+}
+
+fn refuse<T>(name: &EntryName, kind: FailureKind, text: &str) -> Result<T, Failure> {
+    let text = format!("{name}: {text}");
+    Err(Failure::new(kind, Phase::Idle, text))
+}
+
+/// The claim, if the entry is still what was to be delivered to `count` recipients.
+fn check(name: &EntryName, count: usize, claim: Option<Claim>) -> Result<Claim, Failure> {
+    match claim {
+        None => refuse(
+            name,
+            FailureKind::Busy,
+            "somebody else is sending it, or it is gone",
+        ),
+        Some(claim) if !claim.state().is_sendable(SystemTime::now()) => {
+            refuse(name, FailureKind::Busy, "it is not to be sent now")
+        }
+        Some(claim) if claim.recipients().len() != count => refuse(
+            name,
+            FailureKind::Disk,
+            "its recipients have changed meanwhile",
+        ),
+        Some(claim) => Ok(claim),
+    }
+}
+
+/// Whether the report of a message that was not tried has a reason worth
+/// keeping, such as a server that cannot be reached.
+fn says_why_nothing_was_tried(report: &Report) -> bool {
+    match &report.verdict {
+        Verdict::Failed(failure) => !matches!(
+            failure.kind,
+            FailureKind::Busy | FailureKind::Cancelled | FailureKind::Content | FailureKind::Disk
+        ),
+        Verdict::Accepted(_) | Verdict::Unknown(_) => false,
+    }
+}
+
+/// Whether a refusal is of the message: before MAIL it is of us, or of everybody.
+fn is_of_the_message(failure: &Failure) -> bool {
+    match failure.kind {
+        FailureKind::Content => true,
+        FailureKind::Refused => failure.phase >= Phase::Mail,
+        _ => false,
     }
 }
 
@@ -236,13 +274,11 @@ fn outcome(claim: &mut Claim, report: &Report) -> Outcome {
         Verdict::Unknown(failure) => Outcome::Unknown {
             reply: failure.text.clone(),
         },
-        Verdict::Failed(failure) => match failure.kind {
-            FailureKind::Cancelled => Outcome::Waiting,
-            FailureKind::Refused | FailureKind::Content => Outcome::Refused {
-                reply: failure.to_string(),
-            },
-            _ => deferred(claim, failure.to_string()),
+        Verdict::Failed(failure) if failure.kind == FailureKind::Cancelled => Outcome::Waiting,
+        Verdict::Failed(failure) if is_of_the_message(failure) => Outcome::Refused {
+            reply: failure.to_string(),
         },
+        Verdict::Failed(failure) => deferred(claim, failure.to_string()),
     }
 }
 

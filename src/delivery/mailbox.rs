@@ -3,10 +3,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use super::Bell;
+use crate::net::certificate::CertificateFacts;
+use crate::net::known::Entry;
 use crate::net::signal::Signal;
 use crate::net::tls::TlsFacts;
 use crate::outbox::Listing;
@@ -14,6 +16,11 @@ use crate::smtp::command::Line;
 use crate::smtp::dialogue::LoginAnswer;
 use crate::smtp::failure::{Failure, Phase};
 use crate::smtp::reply::Reply;
+use crate::smtp::secret::Secret;
+
+/// Shortest time between two rings for what nobody waits for: waking Emacs up
+/// costs more than most messages do.
+const RING_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Names a question within its delivery.
 pub type QuestionId = u64;
@@ -33,6 +40,8 @@ pub enum Event {
     Heard(Option<Reply>),
     /// What is in the outbox.
     Listed(Listing),
+    /// What is known of servers.
+    Servers(Vec<Entry>),
     /// What is being waited for now.
     Phase(Phase),
     /// Octets of the text written, of how many.
@@ -52,13 +61,30 @@ pub enum Event {
     Retry(Failure, u64),
     /// TLS stands.
     Secured(TlsFacts),
-    /// Lines for the trace, each with its line feed.
+    /// Lines for the trace, each with its line feed, all since the last look.
     Trace(String),
+    /// What the user has to know although it stops nothing: a sentence.
+    Warning(String),
     /// The message of this number is over.
     Finished(usize, Report),
     /// All is over; what the disk did not take although every message has its
     /// outcome. Nothing comes after this.
     Done(Option<Failure>),
+}
+
+impl Event {
+    /// Whether something stands still until it is heard. What an end follows at
+    /// once needs no ring of its own.
+    fn is_awaited(&self) -> bool {
+        match self {
+            Self::Done(_) | Self::Heard(_) | Self::Progress(..) => true,
+            Self::Question(..) | Self::Retry(..) => true,
+            Self::Changed(_) | Self::Listed(_) | Self::Queued { .. } => false,
+            Self::Connected(_) | Self::LoggedIn | Self::Secured(_) => false,
+            Self::Finished(..) | Self::Phase(_) | Self::Trace(_) => false,
+            Self::Servers(_) | Self::UnknownExtensions(_) | Self::Warning(_) => false,
+        }
+    }
 }
 
 /// What only the user, or what speaks for the user, knows.
@@ -79,6 +105,22 @@ pub enum Question {
     ClearLogin,
     /// Whether the others shall get the message.
     RefusedRecipients(Vec<RecipientReport>),
+    /// Whether a certificate that was not accepted is trusted all the same.
+    Certificate {
+        /// What it says.
+        certificate: Box<CertificateFacts>,
+        /// Why it was not accepted.
+        failure: Failure,
+    },
+    /// The passphrase of our key.
+    Passphrase {
+        /// The key's file.
+        file: String,
+        /// Whether one was given that does not fit.
+        again: bool,
+    },
+    /// Whether it may go on without TLS, which the server spoke before.
+    WithoutTls,
 }
 
 /// An answer.
@@ -91,8 +133,23 @@ pub enum Answer {
     Say(Line),
     /// To [`Question::Credentials`]: the lines said made a login.
     LoggedIn,
+    /// To [`Question::Certificate`].
+    Trust(TrustAnswer),
+    /// To [`Question::Passphrase`]; `None`: nobody knows it.
+    Passphrase(Option<Secret>),
     /// To the other questions.
     Yes(bool),
+}
+
+/// Whether a certificate is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustAnswer {
+    /// From now on, for this server.
+    Always,
+    /// No.
+    No,
+    /// For this delivery.
+    Once,
 }
 
 /// How a delivery ended.
@@ -129,27 +186,38 @@ pub struct RecipientReport {
 }
 
 /// Whether the end of a text may have reached the server.
-mod point {
-    /// Not yet.
-    pub const OPEN: u8 = 0;
-    /// It may have.
-    pub const PASSED: u8 = 1;
-    /// It has not and will not: the delivery was stopped before.
-    pub const STOPPED: u8 = 2;
-    /// The server has taken the message, for some recipients at least.
-    pub const TAKEN: u8 = 3;
+#[derive(Default)]
+struct Point {
+    /// One is being written.
+    passing: bool,
+    /// So many have been written, and wait for the server's word.
+    passed: usize,
+    /// The server has taken a message, or nobody knows, and no report says so yet.
+    taken: bool,
+    /// The delivery was stopped before any of that: none will.
+    stopped: bool,
+}
+
+impl Point {
+    fn is_passed(&self) -> bool {
+        self.passing || self.passed > 0 || self.taken
+    }
 }
 
 pub(super) struct Mailbox {
     pub signal: Arc<Signal>,
-    point: AtomicU8,
+    point: Mutex<Point>,
+    /// Not within `inner`: a bell takes longer than to take the events.
+    bell: Mutex<Bell>,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
     events: VecDeque<Event>,
-    bell: Bell,
+    /// Lines for the trace since the events were taken; one event, however many.
+    trace: String,
     rung: bool,
+    last_ring: Instant,
     answers: VecDeque<(QuestionId, Answer)>,
     last_question: QuestionId,
 }
@@ -164,14 +232,16 @@ impl Mailbox {
     pub fn new(bell: Bell) -> io::Result<Self> {
         let inner = Inner {
             events: VecDeque::new(),
-            bell,
+            trace: String::new(),
             rung: false,
+            last_ring: Instant::now(),
             answers: VecDeque::new(),
             last_question: 0,
         };
         Ok(Self {
             signal: Arc::new(Signal::new()?),
-            point: AtomicU8::new(point::OPEN),
+            point: Mutex::default(),
+            bell: Mutex::new(bell),
             inner: Mutex::new(inner),
         })
     }
@@ -183,13 +253,23 @@ impl Mailbox {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    fn point(&self) -> MutexGuard<'_, Point> {
+        self.point
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     // For Emacs's thread.
 
     pub fn take_events(&self) -> Vec<Event> {
         let mut inner = self.inner();
         // Armed before draining, under the same lock: no event goes unheard.
         inner.rung = false;
-        inner.events.drain(..).collect()
+        let trace = match std::mem::take(&mut inner.trace) {
+            empty if empty.is_empty() => None,
+            lines => Some(Event::Trace(lines)),
+        };
+        trace.into_iter().chain(inner.events.drain(..)).collect()
     }
 
     pub fn answer(&self, id: QuestionId, answer: Answer) {
@@ -198,23 +278,37 @@ impl Mailbox {
     }
 
     pub fn cancel(&self) -> bool {
-        let before = self.point.compare_exchange(
-            point::OPEN,
-            point::STOPPED,
-            Ordering::SeqCst,
-            Ordering::SeqCst,
-        );
+        let passed = {
+            let mut point = self.point();
+            point.stopped |= !point.is_passed();
+            point.is_passed()
+        };
         self.signal.stop();
-        matches!(before, Err(point::PASSED | point::TAKEN))
+        passed
     }
 
     // For the courier's thread.
 
+    /// Let Emacs know, at once if it may wait for `event`, else when it has not
+    /// been rung for for a while; it looks from time to time anyway.
     pub fn post(&self, event: Event) {
         let mut inner = self.inner();
-        inner.events.push_back(event);
-        if !std::mem::replace(&mut inner.rung, true) {
-            (inner.bell)();
+        let now = Instant::now();
+        let due = event.is_awaited() || now.duration_since(inner.last_ring) >= RING_INTERVAL;
+        match (event, inner.events.back_mut()) {
+            (Event::Trace(lines), _) => inner.trace.push_str(&lines),
+            // What is waited for now, not what was.
+            (Event::Phase(now), Some(Event::Phase(before))) => *before = now,
+            (event, _) => inner.events.push_back(event),
+        }
+        if due && !std::mem::replace(&mut inner.rung, true) {
+            inner.last_ring = now;
+            drop(inner);
+            let mut bell = self
+                .bell
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            bell();
         }
     }
 
@@ -239,42 +333,40 @@ impl Mailbox {
         None
     }
 
-    /// The end of the text is about to be written; false if it must not be.
+    /// The end of a text is about to be written; false if it must not be.
     pub fn pass_point_of_no_return(&self) -> bool {
-        self.point
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| match now {
-                point::STOPPED => None,
-                point::TAKEN => Some(point::TAKEN),
-                _ => Some(point::PASSED),
-            })
-            .is_ok()
+        let mut point = self.point();
+        point.passing = !point.stopped;
+        point.passing
+    }
+
+    /// The end of a text that was to be written is still here.
+    pub fn leave_point_of_no_return(&self) {
+        self.point().passing = false;
+    }
+
+    /// The end of a text is written: the server's word on it is due.
+    pub fn await_word(&self) {
+        let mut point = self.point();
+        point.passing = false;
+        point.passed += 1;
+    }
+
+    /// The server's word on the text whose end was written first is in, or will
+    /// not come; whether it may have taken the message. It is about to be reported.
+    pub fn note_word(&self, taken: bool) {
+        let mut point = self.point();
+        point.passed = point.passed.saturating_sub(1);
+        point.taken |= taken;
     }
 
     /// A message is over and reported: what comes next has its own point.
     pub fn renew_point_of_no_return(&self) {
-        // After a stop nothing comes next.
-        let _ = self
-            .point
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
-                (now != point::STOPPED).then_some(point::OPEN)
-            });
+        self.point().taken = false;
     }
 
     /// Whether the end of a text may have reached the server, unreported.
     pub fn is_past_point_of_no_return(&self) -> bool {
-        matches!(
-            self.point.load(Ordering::SeqCst),
-            point::PASSED | point::TAKEN
-        )
-    }
-
-    /// The server's word on the text is in, or its end is still here.
-    pub fn leave_point_of_no_return(&self, taken: bool) {
-        let _ = self.point.compare_exchange(
-            point::PASSED,
-            if taken { point::TAKEN } else { point::OPEN },
-            Ordering::SeqCst,
-            Ordering::SeqCst,
-        );
+        self.point().is_passed()
     }
 }

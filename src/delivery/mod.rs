@@ -6,6 +6,7 @@
 //! [`Delivery::cancel`] ring its bell. What to do about refusals, retries and
 //! logins is decided in `courier.rs`; how octets move, in `session.rs`.
 
+mod body;
 mod courier;
 mod entries;
 mod limits;
@@ -13,19 +14,28 @@ mod mail;
 mod mailbox;
 mod queue;
 mod request;
+mod servers;
 mod session;
 mod trace;
+mod trust;
 
 use std::io;
 use std::sync::Arc;
 
 pub use self::limits::TimeLimits;
 use self::mailbox::Mailbox;
-pub use self::mailbox::{Answer, Event, Question, QuestionId, RecipientReport, Report, Verdict};
+pub use self::mailbox::{
+    Answer, Event, Question, QuestionId, RecipientReport, Report, TrustAnswer, Verdict,
+};
 pub use self::queue::{Job, QueuePlace, QueueRequest};
 pub use self::request::{Envelope, MailObject, Request, Text, TlsFiles};
-use crate::net::threads;
+use crate::net::{threads, tls};
 use crate::smtp::failure::Failure;
+
+/// Begin to read what a TLS session needs; deliveries to come find it done.
+pub fn prepare_tls(files: &TlsFiles) {
+    tls::prepare(files.settings(tls::Trust::Authorities));
+}
 
 /// Messages under way. Dropping it stops the courier without waiting for it.
 #[derive(Debug)]
@@ -33,7 +43,8 @@ pub struct Delivery {
     mailbox: Arc<Mailbox>,
 }
 
-/// Rung when events wait, from the courier's thread.
+/// Rung when events wait, from the courier's thread: at once for what must be
+/// answered and for the end, for all else a few times a second at most.
 pub type Bell = Box<dyn FnMut() + Send>;
 
 impl Delivery {
@@ -62,7 +73,8 @@ impl Delivery {
         Ok(Self { mailbox })
     }
 
-    /// What has happened since the last call, in order.
+    /// What has happened since the last call, in order, the trace first. To be
+    /// called now and then without a ring, too.
     pub fn events(&self) -> Vec<Event> {
         self.mailbox.take_events()
     }

@@ -3,12 +3,12 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::mailbox::{Event, Mailbox};
 use super::request::Text;
 use super::{Bell, Delivery};
+use crate::net::known::{self, KnownServers};
 use crate::net::threads;
 use crate::outbox::{
     EntryName, Facts, Listing, NewEntry, Outbox, OutboxError, Outcome, State, StoredVariables,
@@ -17,8 +17,15 @@ use crate::outbox::{
 use crate::smtp::content::survey;
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 
+/// Most outboxes kept open; nobody has many.
+const MAX_OPEN: usize = 4;
+
+/// Outboxes that were opened before: what they know of the disk need not be
+/// looked for again.
+static OPEN: Mutex<Vec<(QueuePlace, Outbox)>> = Mutex::new(Vec::new());
+
 /// A queue directory and the name of its index.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuePlace {
     /// Absolute and expanded.
     pub directory: PathBuf,
@@ -37,19 +44,36 @@ pub struct QueueRequest {
     pub stored_variables: StoredVariables,
     /// Sender, subject and the like; what the text itself tells is added.
     pub facts: Facts,
+    /// Waiting, held or scheduled.
+    pub state: State,
     /// The message.
     pub text: Text,
 }
 
-/// What is asked of the outbox.
+/// What is asked of the outbox, or of the file of known servers.
 #[derive(Debug)]
 pub enum Job {
     /// Put a message in; ends with [`Event::Queued`].
     Add(Box<QueueRequest>),
     /// Give an entry an outcome by the user's word; ends with [`Event::Changed`].
-    Change(QueuePlace, EntryName, Outcome),
+    Change {
+        /// Of which outbox.
+        place: QueuePlace,
+        /// Which one.
+        name: EntryName,
+        /// The [name](State::name) of the state that the user saw: another one is
+        /// left as it is.
+        expected: Option<String>,
+        /// What is to become of it.
+        outcome: Outcome,
+    },
     /// List everything; ends with [`Event::Listed`].
     List(QueuePlace),
+    /// Forget what the file of known servers has of this host and port; ends with
+    /// [`Event::Changed`].
+    ForgetServer(PathBuf, String, u16),
+    /// Tell what is known of servers; ends with [`Event::Servers`].
+    ListServers(PathBuf),
 }
 
 impl Delivery {
@@ -74,19 +98,38 @@ impl Delivery {
 fn perform(job: Job, mailbox: &Mailbox) -> Result<Event, Failure> {
     match job {
         Job::Add(request) => add(*request, mailbox),
-        Job::Change(place, name, outcome) => {
-            let changed = open(&place)?.change(&name, outcome).map_err(disk_failure)?;
-            Ok(Event::Changed(changed))
+        Job::Change {
+            place,
+            name,
+            expected,
+            outcome,
+        } => {
+            let is_expected = |state: State| expected.is_none_or(|seen| seen == state.name());
+            let changed = open(&place)?.change_if(&name, is_expected, outcome);
+            Ok(Event::Changed(changed.map_err(disk_failure)?))
         }
         Job::List(place) => {
             let listing: Listing = open(&place)?.entries().map_err(disk_failure)?;
             Ok(Event::Listed(listing))
         }
+        Job::ForgetServer(file, host, port) => known::forget(&file, &host, port)
+            .map(Event::Changed)
+            .map_err(known_failure),
+        Job::ListServers(file) => KnownServers::load(&file)
+            .map(|known| Event::Servers(known.entries().cloned().collect()))
+            .map_err(known_failure),
     }
 }
 
 pub(super) fn open(place: &QueuePlace) -> Result<Outbox, Failure> {
-    Outbox::open(&place.directory, &place.index).map_err(disk_failure)
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, outbox)) = open.iter().find(|(other, _)| other == place) {
+        return Ok(outbox.clone());
+    }
+    let outbox = Outbox::open(&place.directory, &place.index).map_err(disk_failure)?;
+    open.insert(0, (place.clone(), outbox.clone()));
+    open.truncate(MAX_OPEN);
+    Ok(outbox)
 }
 
 fn add(mut request: QueueRequest, mailbox: &Mailbox) -> Result<Event, Failure> {
@@ -102,26 +145,22 @@ fn add(mut request: QueueRequest, mailbox: &Mailbox) -> Result<Event, Failure> {
             eight_bit: Some(facts.eight_bit),
             ..request.facts
         },
-        state: State::Waiting,
+        state: request.state,
         text: EntryText::Bytes(&text),
     };
     let outbox = open(&request.place)?;
     let added = outbox
         .add(entry, mailbox.signal.stop_flag())
         .map_err(disk_failure)?;
-    let waiting = outbox.entries().map(|listing| {
-        let now = SystemTime::now();
-        listing
-            .entries
-            .iter()
-            .filter(|entry| entry.state.is_sendable(now))
-            .count()
-    });
     Ok(Event::Queued {
         name: added.name.to_string(),
-        waiting: waiting.unwrap_or(0),
+        waiting: outbox.indexed().unwrap_or(0),
         warning: added.index_error.map(|error| error.to_string()),
     })
+}
+
+fn known_failure(text: String) -> Failure {
+    Failure::new(FailureKind::Disk, Phase::Idle, text)
 }
 
 pub(super) fn disk_failure(error: OutboxError) -> Failure {

@@ -5,9 +5,11 @@ use std::io::{self, Read, Seek};
 use std::path::PathBuf;
 
 use super::TimeLimits;
+use super::body::Body;
 use super::entries::Entry;
 use super::queue::QueuePlace;
-use crate::net::tls::{ClientFiles, TlsSettings};
+use crate::net::client::ClientFiles;
+use crate::net::tls::{TlsSettings, Trust, Version};
 use crate::outbox::EntryName;
 use crate::smtp::address::{Mailbox, ReversePath};
 use crate::smtp::content::Facts;
@@ -64,13 +66,24 @@ pub struct MailObject {
 pub enum Text {
     /// In memory.
     Bytes(Vec<u8>),
-    /// In a file, from its beginning; read by the courier.
+    /// In a file of ours alone, from its beginning; read by the courier.
     File(File),
     /// An entry of the outbox, claimed for as long as it is under way.
     Entry(EntryName),
 }
 
 impl Text {
+    /// The text where it lies.
+    ///
+    /// # Errors
+    /// The file is none, or there is an entry of the outbox, which is no text.
+    pub(super) fn body(&mut self) -> io::Result<Body> {
+        match std::mem::replace(self, Self::Bytes(Vec::new())) {
+            Self::File(file) => Body::of_file(file),
+            mut other => other.take().map(Body::Memory),
+        }
+    }
+
     /// The text itself, read where it must be.
     ///
     /// # Errors
@@ -90,31 +103,52 @@ impl Text {
     }
 }
 
-/// A message's text in memory, and what had to be learnt of it.
+/// A message's text, and what had to be learnt of it.
 pub(super) struct Content {
     /// The text, with any line ends.
-    pub text: Vec<u8>,
+    pub text: Body,
     /// Its length on the wire and the like.
     pub facts: Facts,
     /// Where it comes from the outbox.
     pub entry: Option<Entry>,
 }
 
-/// The files that TLS needs.
+/// What TLS needs to know, and where what is known of servers is kept.
 #[derive(Clone, Debug, Default)]
 pub struct TlsFiles {
     /// PEM files of authorities trusted beside the system's.
     pub trust: Vec<PathBuf>,
-    /// PEM files: our private key, our certificate chain.
+    /// Files of our private key and of our certificate chain.
     pub client: Option<(PathBuf, PathBuf)>,
+    /// The file of known servers, as in [`known`](crate::net::known); nothing is
+    /// remembered without.
+    pub known: Option<PathBuf>,
+    /// Whether a certificate that is not pinned is asked about although nothing
+    /// speaks against it.
+    pub ask_new: bool,
+    /// The oldest version spoken.
+    pub oldest: Version,
 }
 
-impl From<&TlsFiles> for TlsSettings {
-    fn from(files: &TlsFiles) -> Self {
-        let client = files.client.clone();
-        Self {
-            trust_files: files.trust.clone(),
-            client: client.map(|(key, certificate)| ClientFiles { key, certificate }),
+impl TlsFiles {
+    /// Where our own certificate is.
+    pub(super) fn client(&self) -> Option<ClientFiles> {
+        let client = self.client.clone();
+        client.map(|(key, certificate)| ClientFiles { key, certificate })
+    }
+
+    /// For a connection on which the server is accepted by `trust`.
+    pub(super) fn settings(&self, trust: Trust) -> TlsSettings {
+        let client = match trust {
+            // Nobody has to know us while we look.
+            Trust::Look => None,
+            _ => self.client(),
+        };
+        TlsSettings {
+            trust_files: self.trust.clone(),
+            client,
+            trust,
+            oldest: self.oldest,
         }
     }
 }

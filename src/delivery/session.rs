@@ -7,25 +7,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::TimeLimits;
+use super::body::BLOCK;
 use super::mailbox::{Event, Mailbox};
 use super::request::{Content, Request};
 use super::trace::Trace;
+use super::trust::SessionTrust;
+use crate::net::certificate::CertificateFacts;
 use crate::net::connect::connect;
 use crate::net::resolve::resolve;
 use crate::net::signal::{Signal, Waited};
-use crate::net::tls::{self, TlsFacts, TlsSettings};
+use crate::net::tls::{self, TlsFacts};
 use crate::net::wire::Wire;
 use crate::net::words::words;
+use crate::smtp::command::Command;
 use crate::smtp::content::{Encoder, Framing};
 use crate::smtp::dialogue::{
-    Dialogue, Input, Message, MessageId, Outcome, Output, Plan, Question, Security, Verdict,
+    Dialogue, Input, Message, MessageId, Outcome, Output, Plan, Question, Security, SpeedUp,
+    Verdict,
 };
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 use crate::smtp::reply::{Reply, ReplyReader};
 use crate::smtp::secret::Secret;
-
-/// Octets of text made ready at once: large writes, and still a lively progress.
-const BLOCK: usize = 256 * 1024;
 
 /// Octets of the final dot, which `Facts::stuffed_len` leaves out.
 const END_OF_TEXT: u64 = 3;
@@ -44,6 +46,10 @@ pub(super) enum Happening {
     Finished(MessageId, Outcome),
     /// The reply to a line of a login from outside.
     Heard(Reply),
+    /// A message given now rides behind the login under way.
+    LoggingIn,
+    /// The server gets this wrong, as the failure tells.
+    SwitchedOff(SpeedUp, Failure),
     /// The connection is over.
     Ended(Option<Failure>),
     /// Somebody rang: an answer or a stop.
@@ -56,8 +62,33 @@ struct Sending {
     content: Rc<Content>,
     encoder: Encoder,
     encoded_all: bool,
+    /// Written, of so many.
     octets: u64,
+    of: u64,
     reported: Instant,
+}
+
+impl Sending {
+    /// Fill `outgoing` up to a block with the wire form; `buffer` is for what must be
+    /// read.
+    ///
+    /// # Errors
+    /// `Content` or `Disk`: it must not go on.
+    fn make_ready(&mut self, buffer: &mut Vec<u8>, outgoing: &mut Vec<u8>) -> Result<(), Failure> {
+        let text = &self.content.text;
+        let at = self.encoder.taken();
+        let rest = text.piece(at, buffer).map_err(|error| {
+            let text = format!("the text of the message cannot be read: {error}");
+            Failure::new(FailureKind::Content, Phase::Text, text)
+        })?;
+        let is_last = at + rest.len() == text.len();
+        let room = BLOCK - outgoing.len();
+        self.encoded_all = self.encoder.fill(rest, is_last, outgoing, room);
+        match &self.content.entry {
+            Some(entry) if self.encoded_all => entry.mark_sending(),
+            _ => Ok(()),
+        }
+    }
 }
 
 pub(super) struct Session<'a> {
@@ -75,22 +106,33 @@ pub(super) struct Session<'a> {
     outgoing: Vec<u8>,
     written: usize,
     incoming: Vec<u8>,
+    /// Where a text that lies in a file is read to.
+    block: Vec<u8>,
     sending: Option<Sending>,
-    /// The message whose end was written last.
-    ended: Option<MessageId>,
+    /// The messages whose ends are written and which are not over.
+    ended: VecDeque<MessageId>,
     /// The last time that anything went forward.
     progress: Instant,
     phase: Option<Phase>,
     happened: VecDeque<Happening>,
     tls: Option<TlsFacts>,
+    trust: SessionTrust,
+    /// The certificate for which the connection was given up.
+    refused_certificate: Option<Box<CertificateFacts>>,
 }
 
 impl<'a> Session<'a> {
-    /// Connect, and shake hands where TLS comes first.
+    /// Connect, and shake hands where TLS comes first: how that failed, if it did, is
+    /// told as the end of the connection.
     ///
     /// # Errors
-    /// `Resolve`, `Connect`, `Timeout`, `Cancelled`, `Tls` or `Certificate`.
-    pub fn open(request: &'a Request, plan: Plan, mailbox: &'a Mailbox) -> Result<Self, Failure> {
+    /// `Resolve`, `Connect`, `Timeout` or `Cancelled`.
+    pub fn open(
+        request: &'a Request,
+        plan: Plan,
+        trust: SessionTrust,
+        mailbox: &'a Mailbox,
+    ) -> Result<Self, Failure> {
         let mut trace = Trace::new();
         let signal: &Arc<Signal> = &mailbox.signal;
         let deadline = Instant::now() + request.limits.limit(Phase::Connect);
@@ -120,15 +162,18 @@ impl<'a> Session<'a> {
             outgoing: Vec::new(),
             written: 0,
             incoming: Vec::new(),
+            block: Vec::new(),
             sending: None,
-            ended: None,
+            ended: VecDeque::new(),
             progress: Instant::now(),
             phase: None,
             happened: VecDeque::new(),
             tls: None,
+            trust,
+            refused_certificate: None,
         };
-        if implicit {
-            session.start_tls()?;
+        if implicit && let Err(failure) = session.start_tls() {
+            session.feed(Input::Closed(failure));
         }
         Ok(session)
     }
@@ -138,8 +183,18 @@ impl<'a> Session<'a> {
         self.tls.is_some()
     }
 
+    /// The certificate for which the connection was given up, if it was.
+    pub fn take_refused_certificate(&mut self) -> Option<Box<CertificateFacts>> {
+        self.refused_certificate.take()
+    }
+
     pub fn dialogue(&self) -> &Dialogue {
         &self.dialogue
+    }
+
+    /// Write a fact into the trace.
+    pub fn note(&mut self, text: &str) {
+        self.trace.note(self.mailbox, text);
     }
 
     /// Tell the dialogue something.
@@ -155,9 +210,16 @@ impl<'a> Session<'a> {
 
     /// Run until something wants the courier.
     pub fn next(&mut self) -> Happening {
+        let happening = self.run();
+        self.trace.post(self.mailbox);
+        happening
+    }
+
+    fn run(&mut self) -> Happening {
         loop {
             self.act();
             if let Some(happening) = self.happened.pop_front() {
+                self.note_word(&happening);
                 return happening;
             }
             self.fill();
@@ -170,6 +232,7 @@ impl<'a> Session<'a> {
                 }
             }
             self.report_phase();
+            self.trace.post(self.mailbox);
             let writing = self.written < self.outgoing.len();
             let clock_runs = writing || self.dialogue.is_waiting();
             let limits: &TimeLimits = &self.request.limits;
@@ -192,12 +255,29 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The fate of a message whose end was written is told to the courier now.
+    fn note_word(&mut self, happening: &Happening) {
+        let Happening::Finished(id, outcome) = happening else {
+            return;
+        };
+        let Some(position) = self.ended.iter().position(|ended| ended == id) else {
+            return;
+        };
+        self.ended.remove(position);
+        let refused = matches!(
+            outcome.verdict,
+            Verdict::Failed(_) | Verdict::LoginDemanded(_) | Verdict::Untried(_)
+        );
+        self.mailbox.note_word(!refused);
+    }
+
     /// Say QUIT as far as it goes without waiting, and close.
     pub fn quit(mut self) {
         self.feed(Input::NoMoreMessages);
         self.act();
         // Best effort: the message's fate is known already.
         let _ = self.exchange();
+        self.trace.post(self.mailbox);
         self.wire.close();
     }
 
@@ -206,8 +286,9 @@ impl<'a> Session<'a> {
         while let Some(output) = self.dialogue.next_output() {
             match output {
                 Output::Send(commands) => {
+                    self.warn_of_weaker_login(&commands);
                     for command in &commands {
-                        self.trace.sent(self.mailbox, command);
+                        self.trace.sent(command);
                         self.secrets.extend(command.secret());
                         command.write_to(&mut self.outgoing);
                     }
@@ -220,40 +301,42 @@ impl<'a> Session<'a> {
                     };
                     self.feed(input);
                 }
-                Output::SendText(id) => {
+                Output::SendText(id, framing) => {
                     let content = self.contents.get(&id);
                     let content = content.expect("`send` kept the text, `Finished` comes later");
                     let shown = self.request.traced_octets;
-                    self.trace
-                        .text(self.mailbox, &content.text, content.facts.wire_len, shown);
+                    // What cannot be read is told when it is to be sent.
+                    let beginning = content.text.piece(0, &mut self.block);
+                    let beginning = beginning.unwrap_or_default();
+                    self.trace.text(beginning, content.facts.wire_len, shown);
                     self.sending = Some(Sending {
                         id,
                         content: content.clone(),
-                        encoder: Encoder::new(Framing::Data),
+                        encoder: Encoder::new(framing),
                         encoded_all: false,
                         octets: 0,
+                        of: match framing {
+                            Framing::Chunk => content.facts.wire_len,
+                            Framing::Data => content.facts.stuffed_len + END_OF_TEXT,
+                        },
                         reported: Instant::now(),
                     });
                 }
                 Output::Ask(question) => self.happened.push_back(Happening::Asked(question)),
+                Output::Note(text) => self.trace.note(self.mailbox, text),
                 Output::Heard(reply) => self.happened.push_back(Happening::Heard(reply)),
+                Output::LoggingIn => self.happened.push_back(Happening::LoggingIn),
                 Output::Ready => self.happened.push_back(Happening::Ready),
+                Output::SwitchOff(speed_up, failure) => {
+                    (self.happened).push_back(Happening::SwitchedOff(speed_up, failure));
+                }
                 Output::Finished(id, outcome) => {
                     self.contents.remove(&id);
-                    // The fate of one message says nothing of another's.
-                    if self.ended == Some(id) {
-                        match outcome.verdict {
-                            Verdict::Unknown(_) | Verdict::Untried(_) => {}
-                            Verdict::Accepted(_) => self.mailbox.leave_point_of_no_return(true),
-                            Verdict::Failed(_) | Verdict::LoginDemanded(_) => {
-                                self.mailbox.leave_point_of_no_return(false);
-                            }
-                        }
-                    }
                     self.happened.push_back(Happening::Finished(id, outcome));
                 }
                 Output::Done(failure) => {
                     if let Some(failure) = &failure {
+                        self.doubt_acceptances(failure);
                         // Nothing more goes out, least of all the rest of a text
                         // whose refusal came early: its final dot would have
                         // the message delivered.
@@ -269,6 +352,38 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// A reply too many came in one flow with an acceptance of a chunk: the one
+    /// taken for that may have been meant for a command before it.
+    fn doubt_acceptances(&mut self, failure: &Failure) {
+        if failure.kind != FailureKind::Protocol || !self.dialogue.capabilities().chunking {
+            return;
+        }
+        for happening in &mut self.happened {
+            if let Happening::Finished(_, outcome) = happening
+                && matches!(outcome.verdict, Verdict::Accepted(_))
+            {
+                outcome.verdict = Verdict::Unknown(Failure {
+                    phase: Phase::Final,
+                    ..failure.clone()
+                });
+            }
+        }
+    }
+
+    /// Say, before it goes out, that a login is weaker than what the account used.
+    fn warn_of_weaker_login(&mut self, commands: &[Command]) {
+        let begins = |command: &Command| matches!(command, Command::Auth(..));
+        if !commands.iter().any(begins) {
+            return;
+        }
+        if let Some((user, mechanism)) = self.dialogue.login()
+            && let Some(text) = self.trust.weaker(&self.request.host, user, mechanism)
+        {
+            self.trace.note(self.mailbox, &text);
+            self.mailbox.post(Event::Warning(text));
+        }
+    }
+
     fn start_tls(&mut self) -> Result<(), Failure> {
         self.mailbox.post(Event::Phase(Phase::Handshake));
         // Whatever stands behind the 220 was not said under TLS and may have been
@@ -279,27 +394,25 @@ impl<'a> Session<'a> {
             return Err(Failure::new(FailureKind::Tls, Phase::Handshake, text));
         }
         let deadline = Instant::now() + self.request.limits.limit(Phase::Handshake);
-        let settings = TlsSettings::from(&self.request.tls);
-        let facts = self
+        let settings = self.request.tls.settings(self.trust.server.clone());
+        let started = self
             .wire
             .start_tls(&settings, &self.request.host, deadline)
-            .inspect_err(|failure| self.trace.note(self.mailbox, &failure.text))?;
+            .and_then(|facts| self.trust.admit(&self.request.host, facts));
+        let facts = started.map_err(|refused| {
+            self.trace.note(self.mailbox, &refused.failure.text);
+            self.refused_certificate = refused.certificate;
+            refused.failure
+        })?;
         self.trace.note(
             self.mailbox,
             &format!("{}, {}", facts.version, facts.cipher),
         );
         if let Some(certificate) = &facts.certificate {
-            self.trace.note(
-                self.mailbox,
-                &format!(
-                    "certificate of {} for {}, signed by {}, until {}, SHA-256 {}",
-                    certificate.subject,
-                    certificate.names.join(", "),
-                    certificate.issuer,
-                    certificate.not_after,
-                    certificate.fingerprint
-                ),
-            );
+            self.trace.note(self.mailbox, &certificate.describe());
+        }
+        if let Some(end_point) = &facts.end_point {
+            self.dialogue.bind_channel(end_point.clone());
         }
         self.mailbox.post(Event::Secured(facts.clone()));
         self.tls = Some(facts);
@@ -316,19 +429,15 @@ impl<'a> Session<'a> {
         let Some(sending) = &mut self.sending else {
             return;
         };
-        if sending.encoded_all || !self.outgoing.is_empty() {
+        // Behind the commands before it, in one write.
+        let begun = self.written > 0 || self.outgoing.len() >= BLOCK;
+        if sending.encoded_all || begun {
             return;
         }
-        sending.encoded_all =
-            sending
-                .encoder
-                .fill(&sending.content.text, &mut self.outgoing, BLOCK);
-        if let Some(entry) = &sending.content.entry
-            && sending.encoded_all
-            && let Err(failure) = entry.mark_sending()
-        {
+        if let Err(failure) = sending.make_ready(&mut self.block, &mut self.outgoing) {
             self.outgoing.clear();
-            self.feed(Input::Closed(failure));
+            self.sending = None;
+            self.feed(Input::TextLost(failure));
         }
     }
 
@@ -353,7 +462,7 @@ impl<'a> Session<'a> {
         self.written += progress.written;
         if ends_text && self.ends_text() {
             // The kernel took a part only, or nothing.
-            self.mailbox.leave_point_of_no_return(false);
+            self.mailbox.leave_point_of_no_return();
         }
         if progress.written > 0 {
             self.progress = Instant::now();
@@ -365,7 +474,8 @@ impl<'a> Session<'a> {
                 .as_ref()
                 .is_some_and(|sending| sending.encoded_all);
         if text_written {
-            self.ended = self.sending.take().map(|sending| sending.id);
+            self.ended.extend(self.sending.take().map(|s| s.id));
+            self.mailbox.await_word();
             self.feed(Input::TextSent);
         }
         if progress.read > 0 {
@@ -391,7 +501,7 @@ impl<'a> Session<'a> {
                 Ok(Some(reply)) => {
                     let reply = reply.without(&self.secrets);
                     self.progress = Instant::now();
-                    self.trace.received(self.mailbox, &reply);
+                    self.trace.received(&reply);
                     self.feed(Input::Reply(reply));
                     // STARTTLS must see what stands behind its 220.
                     self.act();
@@ -415,13 +525,12 @@ impl<'a> Session<'a> {
 
     fn report_progress(&mut self, written: u64) {
         if let Some(sending) = &mut self.sending {
-            sending.octets += written;
+            // What stood before the text was counted with it.
+            sending.octets = (sending.octets + written).min(sending.of);
             if sending.reported.elapsed() >= PROGRESS_INTERVAL {
                 sending.reported = Instant::now();
-                self.mailbox.post(Event::Progress(
-                    sending.octets,
-                    sending.content.facts.stuffed_len + END_OF_TEXT,
-                ));
+                self.mailbox
+                    .post(Event::Progress(sending.octets, sending.of));
             }
         }
     }

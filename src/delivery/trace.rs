@@ -18,6 +18,8 @@ const MAX_TEXT_LINE: usize = 200;
 pub(super) struct Trace {
     start: Instant,
     written: usize,
+    /// Lines that were not posted yet: one event for all of a flight.
+    lines: String,
 }
 
 impl Trace {
@@ -25,46 +27,52 @@ impl Trace {
         Self {
             start: Instant::now(),
             written: 0,
+            lines: String::new(),
         }
     }
 
-    /// A fact about the connection.
+    /// Post the lines that were not yet.
+    pub fn post(&mut self, mailbox: &Mailbox) {
+        if !self.lines.is_empty() {
+            mailbox.post(Event::Trace(std::mem::take(&mut self.lines)));
+        }
+    }
+
+    /// A fact about the connection, posted at once.
     pub fn note(&mut self, mailbox: &Mailbox, text: &str) {
-        self.line(mailbox, '*', text);
+        self.line('*', text);
+        self.post(mailbox);
     }
 
-    pub fn sent(&mut self, mailbox: &Mailbox, command: &Command) {
-        self.line(mailbox, 'C', &command.trace_line());
+    pub fn sent(&mut self, command: &Command) {
+        self.line('C', &command.trace_line());
     }
 
-    pub fn received(&mut self, mailbox: &Mailbox, reply: &Reply) {
+    pub fn received(&mut self, reply: &Reply) {
         for line in reply.trace_lines() {
-            self.line(mailbox, 'S', &line);
+            self.line('S', &line);
         }
     }
 
     /// The text of a message: its size, and its beginning up to `shown` octets.
-    pub fn text(&mut self, mailbox: &Mailbox, text: &[u8], octets: u64, shown: usize) {
+    pub fn text(&mut self, text: &[u8], octets: u64, shown: usize) {
         let end = shown.min(text.len());
         for line in text[..end]
             .split(|octet| *octet == b'\n')
             .filter(|_| end > 0)
         {
-            self.line(
-                mailbox,
-                'C',
-                &visible(line.strip_suffix(b"\r").unwrap_or(line), MAX_TEXT_LINE),
-            );
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            self.line('C', &visible(line, MAX_TEXT_LINE));
         }
         let rest = if end > 0 && end < text.len() {
             "… in all "
         } else {
             ""
         };
-        self.line(mailbox, 'C', &format!("<{rest}{octets} octets of message>"));
+        self.line('C', &format!("<{rest}{octets} octets of message>"));
     }
 
-    fn line(&mut self, mailbox: &Mailbox, side: char, text: &str) {
+    fn line(&mut self, side: char, text: &str) {
         if self.written > MAX_TRACE {
             return;
         }
@@ -74,6 +82,6 @@ impl Trace {
         if self.written > MAX_TRACE {
             line = format!("{seconds:8.3} *: the trace ends here, it is too long\n");
         }
-        mailbox.post(Event::Trace(line));
+        self.lines += &line;
     }
 }

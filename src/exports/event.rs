@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::lisp::{list, plist};
 use crate::delivery::{Event, Question, RecipientReport, Report, Verdict};
+use crate::net::known::{Entry, Fact};
 use crate::net::tls::TlsFacts;
 use crate::outbox::{Listed, Listing, State, StoredVariables, Value as Stored};
 use crate::smtp::failure::{Failure, FailureKind};
@@ -71,6 +72,12 @@ pub(super) fn to_lisp(env: &Env, event: Event) -> Result<Value<'_>> {
                 vec![(":keywords", strings(env, &shown)?)],
             )
         }
+        Event::Servers(entries) => {
+            let entries = entries.into_iter().map(|entry| known(env, entry));
+            let entries = entries.collect::<Result<Vec<_>>>()?;
+            ("servers", vec![(":entries", list(env, &entries)?)])
+        }
+        Event::Warning(text) => ("warning", vec![(":text", text.into_lisp(env)?)]),
         Event::Trace(text) => ("trace", vec![(":text", text.into_lisp(env)?)]),
     };
     env.cons(env.intern(name)?, plist(env, &pairs)?)
@@ -99,7 +106,51 @@ fn question_pairs(env: &Env, question: Question) -> Result<(&'static str, Pairs<
             "refused-recipients",
             vec![(":recipients", recipients(env, &reports)?)],
         ),
+        Question::Certificate {
+            certificate,
+            failure: why,
+        } => (
+            "certificate",
+            vec![
+                (":failure", failure(env, &why)?),
+                (":subject", certificate.subject.into_lisp(env)?),
+                (":issuer", certificate.issuer.into_lisp(env)?),
+                (":names", strings(env, &certificate.names)?),
+                (":not-before", certificate.not_before.into_lisp(env)?),
+                (":not-after", certificate.not_after.into_lisp(env)?),
+                (":fingerprint", certificate.fingerprint.into_lisp(env)?),
+                (":public-key", certificate.public_key.into_lisp(env)?),
+            ],
+        ),
+        Question::Passphrase { file, again } => (
+            "passphrase",
+            vec![
+                (":file", file.into_lisp(env)?),
+                (":again", again.into_lisp(env)?),
+            ],
+        ),
+        Question::WithoutTls => ("without-tls", vec![]),
     })
+}
+
+/// A fact as (:host HOST :port PORT :since DATE :kind SYMBOL :value TEXT :user NAME).
+fn known(env: &Env, entry: Entry) -> Result<Value<'_>> {
+    let (kind, value, user) = match entry.fact {
+        Fact::Login { user, mechanism } => ("login", Some(mechanism), Some(user)),
+        Fact::Pin(fingerprint) => ("pin", Some(fingerprint), None),
+        Fact::Tls => ("tls", None, None),
+    };
+    plist(
+        env,
+        &[
+            (":host", entry.host.into_lisp(env)?),
+            (":port", i64::from(entry.port).into_lisp(env)?),
+            (":since", entry.since.into_lisp(env)?),
+            (":kind", env.intern(kind)?),
+            (":value", value.into_lisp(env)?),
+            (":user", user.into_lisp(env)?),
+        ],
+    )
 }
 
 fn report_pairs(env: &Env, report: Report) -> Result<Pairs<'_>> {
@@ -153,28 +204,32 @@ fn listing_pairs(env: &Env, listing: Listing) -> Result<Pairs<'_>> {
 
 /// An entry as (:name NAME :state SYMBOL :sendable BOOL :time SECONDS
 /// :recipients LIST :sender ADDRESS :from TEXT :subject TEXT :message-id TEXT
-/// :bytes N :queued SECONDS :last-reply TEXT :account NAME
+/// :bytes N :queued SECONDS :last-reply TEXT :attempts N
+/// :refused-recipients ((ADDRESS . REPLY) ...) :account NAME
 /// :stored ((SYMBOL . VALUE) ...)).
 fn listed(env: &Env, entry: Listed, now: SystemTime) -> Result<Value<'_>> {
     let seconds = |time: SystemTime| {
         time.duration_since(UNIX_EPOCH)
             .map_or(0, |t| t.as_secs() as i64)
     };
-    let (state, time) = match entry.state {
-        State::Deferred { next_try } => ("deferred", Some(next_try)),
-        State::Held => ("held", None),
-        State::Refused => ("refused", None),
-        State::Scheduled { until } => ("scheduled", Some(until)),
-        State::Sending => ("sending", None),
-        State::Unknown => ("unknown", None),
-        State::Waiting => ("waiting", None),
+    let time = match entry.state {
+        State::Deferred { next_try } => Some(next_try),
+        State::Scheduled { until } => Some(until),
+        _ => None,
     };
     let facts = entry.facts;
+    let refused = facts.refused_recipients.iter();
+    let refused: Vec<_> = refused
+        .map(|one| {
+            let reply = one.reply.as_str().into_lisp(env)?;
+            env.cons(one.recipient.as_str().into_lisp(env)?, reply)
+        })
+        .collect::<Result<_>>()?;
     plist(
         env,
         &[
             (":name", entry.name.as_str().into_lisp(env)?),
-            (":state", env.intern(state)?),
+            (":state", env.intern(entry.state.name())?),
             (":sendable", entry.state.is_sendable(now).into_lisp(env)?),
             (":time", time.map(seconds).into_lisp(env)?),
             (":recipients", strings(env, &entry.recipients)?),
@@ -186,6 +241,8 @@ fn listed(env: &Env, entry: Listed, now: SystemTime) -> Result<Value<'_>> {
             (":queued", seconds(entry.queued).into_lisp(env)?),
             (":last-reply", facts.last_reply.into_lisp(env)?),
             (":account", facts.account.into_lisp(env)?),
+            (":attempts", i64::from(facts.attempts).into_lisp(env)?),
+            (":refused-recipients", list(env, &refused)?),
             (":stored", stored(env, &entry.stored_variables)?),
         ],
     )

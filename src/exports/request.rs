@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use emacs::{Error, Result, Value};
 
@@ -11,7 +11,8 @@ use super::lisp::Plist;
 use crate::delivery::{
     Envelope, Job, MailObject, QueuePlace, QueueRequest, Request, Text, TimeLimits, TlsFiles,
 };
-use crate::outbox::{EntryName, Facts, Outcome, StoredVariables, Value as Stored};
+use crate::net::tls::Version;
+use crate::outbox::{EntryName, Facts, Outcome, State, StoredVariables, Value as Stored};
 use crate::smtp::address::{AddressError, EhloName, Mailbox, ReversePath, host_to_ascii};
 use crate::smtp::dialogue::{LoginAnswer, Plan, RefusedRecipients, SaslContext, Security};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
@@ -55,13 +56,7 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
     };
     let plan = Plan {
         ehlo_name,
-        security: match plist.symbol(":security")?.as_str() {
-            "implicit" => Security::Implicit,
-            "never" => Security::Never,
-            "opportunistic" => Security::Opportunistic,
-            "required" => Security::Required,
-            other => return Err(Error::msg(format!("unknown security {other}"))),
-        },
+        security: security(plist)?,
         clear_login_allowed: plist.flag(":clear-login")?,
         login_required: plist.flag(":login-required")?,
         login: None,
@@ -77,23 +72,13 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
             "send-rest" => RefusedRecipients::SendRest,
             other => return Err(Error::msg(format!("unknown policy {other}"))),
         },
+        without: Vec::new(),
     };
-    let key: Option<String> = plist.optional(":client-key")?;
-    let certificate: Option<String> = plist.optional(":client-certificate")?;
     Ok(Ok(Request {
         host: ascii_host,
         port,
         plan,
-        tls: TlsFiles {
-            trust: plist
-                .strings(":trust-files")?
-                .into_iter()
-                .map(PathBuf::from)
-                .collect(),
-            client: key
-                .zip(certificate)
-                .map(|(key, certificate)| (key.into(), certificate.into())),
-        },
+        tls: tls_files(plist)?,
         messages,
         unsendable,
         queue: plist
@@ -108,6 +93,48 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
         },
         traced_octets: plist.required(":traced-octets")?,
     }))
+}
+
+fn security(plist: Plist<'_>) -> Result<Security> {
+    Ok(match plist.symbol(":security")?.as_str() {
+        "implicit" => Security::Implicit,
+        "never" => Security::Never,
+        "opportunistic" => Security::Opportunistic,
+        "required" => Security::Required,
+        other => return Err(Error::msg(format!("unknown security {other}"))),
+    })
+}
+
+fn tls_files(plist: Plist<'_>) -> Result<TlsFiles> {
+    let key: Option<String> = plist.optional(":client-key")?;
+    let certificate: Option<String> = plist.optional(":client-certificate")?;
+    let trust = plist.strings(":trust-files")?;
+    Ok(TlsFiles {
+        trust: trust.into_iter().map(PathBuf::from).collect(),
+        client: key
+            .zip(certificate)
+            .map(|(key, certificate)| (key.into(), certificate.into())),
+        known: plist
+            .optional::<String>(":known-servers")?
+            .map(PathBuf::from),
+        ask_new: plist.flag(":ask-new-certificate")?,
+        oldest: match plist.flag(":tls-1.3")? {
+            true => Version::Tls13,
+            false => Version::Tls12,
+        },
+    })
+}
+
+/// What TLS needs, if it is certain that the request that `plist` describes, or
+/// begins to, will use it.
+///
+/// # Errors
+/// Our own Lisp gave something of the wrong type.
+pub(super) fn certain_tls(plist: Plist<'_>) -> Result<Option<TlsFiles>> {
+    match security(plist)? {
+        Security::Implicit | Security::Required => tls_files(plist).map(Some),
+        Security::Never | Security::Opportunistic => Ok(None),
+    }
 }
 
 /// The message's text, in the form that Lisp chose.
@@ -133,17 +160,45 @@ fn entry_name(name: &str) -> Result<EntryName> {
     EntryName::new(name).ok_or_else(|| Error::msg("not the name of an entry"))
 }
 
+/// The moment before which nothing may go: :not-before, seconds since 1970.
+fn not_before(plist: Plist<'_>) -> Result<Option<SystemTime>> {
+    let seconds: Option<u64> = plist.optional(":not-before")?;
+    Ok(seconds.and_then(|s| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(s))))
+}
+
 /// What `plist` asks of the outbox.
 ///
 /// # Errors
 /// Our own Lisp gave something of the wrong type.
 pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
+    if let Some(file) = plist.optional::<String>(":known-servers")? {
+        let file = PathBuf::from(file);
+        return Ok(match plist.symbol(":job")?.as_str() {
+            "servers" => Job::ListServers(file),
+            "forget-server" => {
+                Job::ForgetServer(file, plist.required(":host")?, plist.required(":port")?)
+            }
+            other => return Err(Error::msg(format!("unknown job {other}"))),
+        });
+    }
     let place = place(plist)?;
     let name = || entry_name(&plist.required::<String>(":entry")?);
     let reply = || plist.required::<String>(":reply");
+    let change = |outcome| {
+        let expected = match plist.flag(":expected-state")? {
+            true => Some(plist.symbol(":expected-state")?),
+            false => None,
+        };
+        Ok::<_, Error>(Job::Change {
+            place: place.clone(),
+            name: name()?,
+            expected,
+            outcome,
+        })
+    };
     Ok(match plist.symbol(":job")?.as_str() {
         "add" => Job::Add(Box::new(QueueRequest {
-            place,
+            place: place.clone(),
             recipients: plist.strings(":recipients")?,
             stored_variables: StoredVariables {
                 server: stored(plist, ":stored-server")?,
@@ -159,13 +214,21 @@ pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
                 message_id: plist.optional(":message-id")?,
                 ..Facts::default()
             },
+            state: match (plist.flag(":held")?, not_before(plist)?) {
+                (true, _) => State::Held,
+                (false, Some(until)) => State::Scheduled { until },
+                (false, None) => State::Waiting,
+            },
             text: text(plist)?,
         })),
-        "accepted" => Job::Change(place, name()?, Outcome::Accepted),
-        "drop" => Job::Change(place, name()?, Outcome::Dropped),
-        "hold" => Job::Change(place, name()?, Outcome::Held),
-        "refused" => Job::Change(place, name()?, Outcome::Refused { reply: reply()? }),
-        "release" => Job::Change(place, name()?, Outcome::Waiting),
+        "accepted" => change(Outcome::Accepted)?,
+        "drop" => change(Outcome::Dropped)?,
+        "hold" => change(Outcome::Held)?,
+        "refused" => change(Outcome::Refused { reply: reply()? })?,
+        "release" => change(Outcome::Waiting)?,
+        "schedule" => change(Outcome::Scheduled {
+            until: not_before(plist)?.ok_or_else(|| Error::msg("no :not-before"))?,
+        })?,
         "list" => Job::List(place),
         other => return Err(Error::msg(format!("unknown job {other}"))),
     })

@@ -7,7 +7,9 @@
 //! that it reports.
 
 pub mod certificate;
+pub mod client;
 pub mod connect;
+pub mod known;
 pub mod resolve;
 pub mod signal;
 pub mod threads;

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Instant, SystemTime};
 
-use native_tls::{Certificate, HandshakeError, Identity, Protocol, TlsConnector, TlsStream};
+use native_tls::{Certificate, HandshakeError, Protocol, TlsConnector, TlsStream};
 use once_cell::sync::OnceCell;
 
 use super::adapter::{Adapter, ServerHello};
-use super::certificate::{self, CertificateFacts};
+use super::certificate::{CertificateFacts, Problem};
+use super::client::{self, ClientFiles};
 use super::signal::{Signal, Waited};
+use super::threads;
 use super::wire;
 use super::words::words;
 use crate::smtp::failure::{Failure, FailureKind, Phase};
@@ -30,17 +32,52 @@ const MAX_CONNECTORS: usize = 16;
 pub struct TlsSettings {
     /// PEM files of authorities trusted beside the system's.
     pub trust_files: Vec<PathBuf>,
-    /// PEM files of our private key and certificate chain.
+    /// Files of our private key and certificate chain.
     pub client: Option<ClientFiles>,
+    /// By what the server is accepted.
+    pub trust: Trust,
+    /// The oldest version spoken.
+    pub oldest: Version,
 }
 
-/// Where our own certificate is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ClientFiles {
-    /// The private key.
-    pub key: PathBuf,
-    /// The certificate, then those that lead to its authority.
-    pub certificate: PathBuf,
+/// By what a server's certificate is accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Trust {
+    /// An authority signed it, and nothing speaks against it.
+    #[default]
+    Authorities,
+    /// It is not: it is only looked at, and no octet goes over the connection.
+    Look,
+    /// It is one of these by its SHA-256, as in [`CertificateFacts`].
+    Pins(Vec<String>),
+}
+
+/// Versions that can be the oldest one spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// RFC 8996: nothing older.
+    #[default]
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+/// A handshake that came to nothing.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub failure: Failure,
+    /// The server's certificate, where that is the reason and it was seen.
+    pub certificate: Option<Box<CertificateFacts>>,
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            certificate: None,
+        }
+    }
 }
 
 /// What a session turned out to be.
@@ -52,11 +89,14 @@ pub struct TlsFacts {
     pub cipher: String,
     /// The server's certificate.
     pub certificate: Option<CertificateFacts>,
+    /// What a login can be bound to: the certificate's `tls-server-end-point`
+    /// (RFC 5929 §4.1).
+    pub end_point: Option<Vec<u8>>,
 }
 
 /// A file as it was when a connector was made of it: a new certificate or a
 /// renewed bundle makes a new connector.
-type Stamp = (PathBuf, Option<(SystemTime, u64)>);
+pub(super) type Stamp = (PathBuf, Option<(SystemTime, u64)>);
 
 /// Where a connector is kept, once it was made: two connections that want the
 /// same one at once build it once and hold up nobody else.
@@ -72,14 +112,29 @@ fn connector(settings: &TlsSettings) -> Result<TlsConnector, Failure> {
     cell(settings).get_or_try_init(|| build(settings)).cloned()
 }
 
+/// Begin to make the connector for `settings` on a thread of its own, so that it
+/// is there when the handshake wants it. An error shows up at the handshake.
+pub fn prepare(settings: TlsSettings) {
+    if cell(&settings).get().is_none() {
+        let _ = threads::spawn("smtpmail-tls", move || {
+            let _ = connector(&settings);
+        });
+    }
+}
+
 /// The place of the connector for `settings` and the files as they are now.
 fn cell(settings: &TlsSettings) -> Cell {
     let client = settings
         .client
         .iter()
         .flat_map(|client| [&client.key, &client.certificate]);
-    // The marker keeps (trust a) and (client a …) apart.
-    let marker = PathBuf::from(format!("{}", settings.trust_files.len()));
+    // The marker keeps (trust a) and (client a …) apart, and what is not a file.
+    let marker = PathBuf::from(format!(
+        "{} {} {:?}",
+        settings.trust_files.len(),
+        settings.trust == Trust::Authorities,
+        settings.oldest
+    ));
     let key = std::iter::once((marker, None))
         .chain(
             settings
@@ -98,15 +153,30 @@ fn cell(settings: &TlsSettings) -> Cell {
     connectors.entry(key).or_default().clone()
 }
 
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+/// Drop all connectors, and the keys in them.
+pub(super) fn forget_connectors() {
+    let mut connectors = CONNECTORS
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    connectors.clear();
+}
+
+/// The state of a file.
+pub(super) fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     let facts = path.metadata().ok()?;
     Some((facts.modified().ok()?, facts.len()))
 }
 
 fn build(settings: &TlsSettings) -> Result<TlsConnector, Failure> {
     let mut builder = TlsConnector::builder();
-    // RFC 8996: nothing older.
-    builder.min_protocol_version(Some(Protocol::Tlsv12));
+    builder.min_protocol_version(Some(match settings.oldest {
+        Version::Tls12 => Protocol::Tlsv12,
+        Version::Tls13 => Protocol::Tlsv13,
+    }));
+    // A pin takes the place of the authorities: it is compared before any octet goes.
+    let by_authority = settings.trust == Trust::Authorities;
+    builder.danger_accept_invalid_certs(!by_authority);
+    builder.danger_accept_invalid_hostnames(!by_authority);
     for path in &settings.trust_files {
         let authorities = Certificate::stack_from_pem(&read(path)?);
         for authority in authorities.map_err(|_| unusable(path, "not a file of certificates"))? {
@@ -114,7 +184,7 @@ fn build(settings: &TlsSettings) -> Result<TlsConnector, Failure> {
         }
     }
     if let Some(client) = &settings.client {
-        builder.identity(identity(client)?);
+        builder.identity(client::identity(client)?);
     }
     builder.build().map_err(|error| match &settings.client {
         // All else was looked at above.
@@ -123,32 +193,8 @@ fn build(settings: &TlsSettings) -> Result<TlsConnector, Failure> {
     })
 }
 
-/// Our certificate and key. The library takes PKCS#8 keys only; the older forms
-/// are rewritten as that.
-fn identity(client: &ClientFiles) -> Result<Identity, Failure> {
-    let chain = read(&client.certificate)?;
-    let key = zeroize::Zeroizing::new(read(&client.key)?);
-    let key = pkcs8(&key).map_err(|reason| unusable(&client.key, &reason))?;
-    Identity::from_pkcs8(&chain, &key)
-        .map_err(|_| unusable(&client.certificate, "not a file of certificates"))
-}
-
-#[cfg(all(unix, not(target_vendor = "apple")))]
-fn pkcs8(pem: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
-    // An encrypted key must not make OpenSSL ask at the terminal.
-    let no_passphrase = |_: &mut [u8]| Ok(0);
-    openssl::pkey::PKey::private_key_from_pem_callback(pem, no_passphrase)
-        .and_then(|key| key.private_key_to_pem_pkcs8())
-        .map(zeroize::Zeroizing::new)
-        .map_err(|_| "not a private key that can be read without a passphrase".into())
-}
-
-#[cfg(not(all(unix, not(target_vendor = "apple"))))]
-fn pkcs8(pem: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
-    Ok(zeroize::Zeroizing::new(pem.to_vec()))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+/// The octets of a file of certificates or keys.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let facts = path
         .metadata()
         .map_err(|error| unusable(path, &words(&error)))?;
@@ -158,7 +204,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| unusable(path, &words(&error)))
 }
 
-fn unusable(path: &Path, reason: &str) -> Failure {
+pub(super) fn unusable(path: &Path, reason: &str) -> Failure {
     tls_failure(format!("{}: {reason}", path.display()))
 }
 
@@ -170,35 +216,38 @@ fn tls_failure(text: String) -> Failure {
 /// the certificate must name).
 ///
 /// # Errors
-/// `Certificate` (not accepted, with the reason), `Tls`, `Closed`, `Timeout` or
-/// `Cancelled`.
+/// `Certificate` (not accepted, with the reason, and with the certificate itself if
+/// it was seen), `Tls`, `Closed`, `Timeout` or `Cancelled`.
 pub(super) fn handshake(
     mut adapter: Adapter,
     settings: &TlsSettings,
     host: &str,
     deadline: Instant,
     signal: &Signal,
-) -> Result<TlsStream<Adapter>, Failure> {
+) -> Result<(TlsStream<Adapter>, TlsFacts), Refused> {
     let connector = connector(settings)?;
     adapter.watch();
     let name = certificate_name(host);
     let mut attempt = connector.connect(name, adapter);
     loop {
         match attempt {
-            Ok(stream) => return with_name(stream, name),
-            Err(HandshakeError::Failure(error)) => return Err(refused(name, &error)),
+            Ok(stream) => return accept(stream, settings, name),
+            Err(HandshakeError::Failure(error)) => {
+                return Err(refused(name, settings.oldest, &error).into());
+            }
             Err(HandshakeError::WouldBlock(half)) => {
                 let waited = wire::wait_for(half.get_ref(), false, Some(deadline), signal);
                 // Octets that drip in must not put the deadline off.
                 let late = Instant::now() >= deadline;
                 match waited {
-                    Err(error) => return Err(tls_failure(words(&error))),
+                    Err(error) => return Err(tls_failure(words(&error)).into()),
                     Ok(_) if signal.is_stopped() => {
-                        return Err(Signal::stopped_failure(Phase::Handshake));
+                        return Err(Signal::stopped_failure(Phase::Handshake).into());
                     }
                     Ok(waited) if late || waited == Waited::TimedOut => {
                         let text = "no answer in time";
-                        return Err(Failure::new(FailureKind::Timeout, Phase::Handshake, text));
+                        let timeout = FailureKind::Timeout;
+                        return Err(Failure::new(timeout, Phase::Handshake, text).into());
                     }
                     Ok(_) => attempt = half.handshake(),
                 }
@@ -209,7 +258,7 @@ pub(super) fn handshake(
 
 /// The name that the certificate must bear: the final dot belongs to the
 /// resolver (RFC 6066 §3), brackets and zone to the address's notation.
-fn certificate_name(host: &str) -> &str {
+pub(super) fn certificate_name(host: &str) -> &str {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match bare.split_once('%') {
         Some((address, _)) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
@@ -217,23 +266,75 @@ fn certificate_name(host: &str) -> &str {
     }
 }
 
-/// Refuse what the library takes: a host name that stands in the common name
-/// only (RFC 9525 §2: it is no name of a service).
-fn with_name(stream: TlsStream<Adapter>, name: &str) -> Result<TlsStream<Adapter>, Failure> {
-    let certificate = stream.peer_certificate().ok().flatten();
-    let der = certificate.and_then(|certificate| certificate.to_der().ok());
-    let is_address = name.parse::<std::net::IpAddr>().is_ok();
-    if is_address || der.is_some_and(|der| certificate::has_host_name(&der)) {
-        return Ok(stream);
+/// Look at the certificate before any octet goes, and refuse what the library takes:
+/// what is not pinned, and what our own look at it brought up.
+fn accept(
+    stream: TlsStream<Adapter>,
+    settings: &TlsSettings,
+    name: &str,
+) -> Result<(TlsStream<Adapter>, TlsFacts), Refused> {
+    let facts = facts(&stream, name);
+    let Some(certificate) = &facts.certificate else {
+        return Err(tls_failure(format!("{name} shows no certificate that can be read")).into());
+    };
+    let failure = match &settings.trust {
+        Trust::Pins(pins) if pins.contains(&certificate.fingerprint) => None,
+        Trust::Pins(pins) => Some(changed(name, certificate, pins)),
+        Trust::Look => Some(not_accepted(name, certificate, "")),
+        Trust::Authorities if certificate.problems.iter().any(Problem::is_fatal) => {
+            Some(not_accepted(name, certificate, ""))
+        }
+        Trust::Authorities => None,
+    };
+    match failure {
+        None => Ok((stream, facts)),
+        Some(failure) => Err(Refused {
+            failure,
+            certificate: facts.certificate.map(Box::new),
+        }),
     }
-    let text =
-        format!("certificate of {name} not accepted: it names no host as its alternative name");
-    Err(Failure::new(
-        FailureKind::Certificate,
-        Phase::Handshake,
-        text,
+}
+
+/// The failure that tells of a certificate what people need to decide; `reason` is
+/// the library's.
+pub fn not_accepted(host: &str, certificate: &CertificateFacts, reason: &str) -> Failure {
+    let name = certificate_name(host);
+    let (why, advice) = certificate.refusal(name, reason);
+    let facts = certificate.describe();
+    certificate_failure(format!(
+        "certificate of {name} not accepted: {why}.  It is the {facts}; {advice}"
     ))
 }
+
+/// The failure that asks for a decision although nothing speaks against it.
+pub fn not_seen_before(host: &str, certificate: &CertificateFacts) -> Failure {
+    let name = certificate_name(host);
+    let facts = certificate.describe();
+    certificate_failure(format!(
+        "certificate of {name} not seen before, and `network-security-level' is `paranoid'.  It is the {facts}"
+    ))
+}
+
+fn changed(name: &str, certificate: &CertificateFacts, pins: &[String]) -> Failure {
+    let (facts, trusted) = (certificate.describe(), pins.join(" or "));
+    certificate_failure(format!(
+        "CERTIFICATE OF {name} HAS CHANGED.  Somebody may be listening.  You trusted SHA-256 {trusted}; now it is the {facts}.  \
+         If you know why, M-x smtpmail-forget-server and send again"
+    ))
+}
+
+fn certificate_failure(text: String) -> Failure {
+    Failure::new(FailureKind::Certificate, Phase::Handshake, text)
+}
+
+/// The library's reason in a failure of kind `Certificate`.
+pub fn reason_of(failure: &Failure) -> &str {
+    let reason = failure.text.split_once(REASON);
+    reason.map_or("", |(_, reason)| reason)
+}
+
+/// What stands before the library's reason.
+const REASON: &str = " not accepted: ";
 
 /// Whether an error of an established session is the other side's alert: its
 /// word, not a broken line.
@@ -242,7 +343,7 @@ pub fn is_alert(error: &std::io::Error) -> bool {
 }
 
 /// What the library's words mean.
-fn refused(host: &str, error: &native_tls::Error) -> Failure {
+fn refused(host: &str, oldest: Version, error: &native_tls::Error) -> Failure {
     let text = error.to_string();
     if text.contains("certificate verify failed") {
         // The verification's own reason stands in the last parentheses.
@@ -250,11 +351,8 @@ fn refused(host: &str, error: &native_tls::Error) -> Failure {
             .rsplit_once('(')
             .and_then(|(_, rest)| rest.split_once(')'))
             .map(|(reason, _)| reason);
-        let text = format!(
-            "certificate of {host} not accepted: {}",
-            reason.unwrap_or("not trusted")
-        );
-        return Failure::new(FailureKind::Certificate, Phase::Handshake, text);
+        let reason = reason.unwrap_or("not trusted");
+        return certificate_failure(format!("certificate of {host}{REASON}{reason}"));
     }
     let reason = match words(error).as_str() {
         "" => "the server broke it off".to_owned(),
@@ -263,11 +361,15 @@ fn refused(host: &str, error: &native_tls::Error) -> Failure {
         }
         reason => reason.to_owned(),
     };
-    tls_failure(format!("no TLS session with {host}: {reason}"))
+    let wanted = match oldest {
+        Version::Tls12 => "",
+        Version::Tls13 => " (`smtpmail-tls-min-version' wants TLS 1.3)",
+    };
+    tls_failure(format!("no TLS session with {host}: {reason}{wanted}"))
 }
 
 /// What is known of an established session.
-pub(super) fn facts(stream: &TlsStream<Adapter>) -> TlsFacts {
+fn facts(stream: &TlsStream<Adapter>, name: &str) -> TlsFacts {
     let hello = stream.get_ref().server_hello();
     let certificate = stream
         .peer_certificate()
@@ -277,7 +379,8 @@ pub(super) fn facts(stream: &TlsStream<Adapter>) -> TlsFacts {
     TlsFacts {
         version: hello.map_or("TLS".into(), version_name),
         cipher: hello.map_or("unknown cipher".into(), cipher_name),
-        certificate: certificate.and_then(|der| CertificateFacts::from_der(&der)),
+        certificate: certificate.and_then(|der| CertificateFacts::from_der(&der, name)),
+        end_point: stream.tls_server_end_point().ok().flatten(),
     }
 }
 
@@ -313,8 +416,24 @@ mod tests {
     fn trusting(paths: &[&Path]) -> TlsSettings {
         TlsSettings {
             trust_files: paths.iter().map(|path| path.to_path_buf()).collect(),
-            client: None,
+            ..TlsSettings::default()
         }
+    }
+
+    #[test]
+    fn what_is_prepared_is_what_the_handshake_finds() {
+        // No other test has this setting.
+        let file = std::env::temp_dir().join(format!("smtpmail-prepare-{}", std::process::id()));
+        std::fs::write(&file, "").unwrap();
+        let settings = trusting(&[&file]);
+        assert!(cell(&settings).get().is_none());
+        prepare(settings.clone());
+        let end = Instant::now() + std::time::Duration::from_secs(20);
+        while cell(&settings).get().is_none() {
+            assert!(Instant::now() < end, "nothing was prepared");
+            std::thread::yield_now();
+        }
+        std::fs::remove_file(&file).unwrap();
     }
 
     #[test]
@@ -348,11 +467,11 @@ mod tests {
     fn authorities_and_our_own_files_are_not_confused() {
         let (key, certificate) = (Path::new("/k"), Path::new("/c"));
         let client = TlsSettings {
-            trust_files: Vec::new(),
             client: Some(ClientFiles {
                 key: key.into(),
                 certificate: certificate.into(),
             }),
+            ..TlsSettings::default()
         };
         assert!(!Arc::ptr_eq(
             &cell(&client),

@@ -14,7 +14,7 @@ use rustix::event::PollFlags;
 
 use super::adapter::Adapter;
 use super::signal::{Signal, Waited};
-use super::tls::{self, TlsFacts, TlsSettings};
+use super::tls::{self, Refused, TlsFacts, TlsSettings};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 
 /// Octets read at most in one [`Wire::exchange`]: a flood must not keep us from
@@ -78,11 +78,11 @@ impl Wire {
         settings: &TlsSettings,
         host: &str,
         deadline: Instant,
-    ) -> Result<TlsFacts, Failure> {
+    ) -> Result<TlsFacts, Refused> {
         match std::mem::replace(&mut self.transport, Transport::Closed) {
             Transport::Plain(adapter) => {
-                let stream = tls::handshake(adapter, settings, host, deadline, &self.signal)?;
-                let facts = tls::facts(&stream);
+                let (stream, facts) =
+                    tls::handshake(adapter, settings, host, deadline, &self.signal)?;
                 self.transport = Transport::Tls(Box::new(stream));
                 Ok(facts)
             }
@@ -90,7 +90,8 @@ impl Wire {
                 FailureKind::Tls,
                 Phase::Handshake,
                 "TLS cannot be started twice",
-            )),
+            )
+            .into()),
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use super::disk::{MAX_NAME_TRIES, NewFile};
 use super::entry::{EntryName, Facts, State, StoredVariables};
 use super::error::{ErrorKind, OutboxError, Result};
+use super::header;
 use super::index::Index;
 use super::metadata::{Metadata, Microseconds, Record};
 use super::name;
@@ -117,8 +118,10 @@ impl Outbox {
         };
         disk.ensure_directory()?;
         Index::read(&self.inner.index_path, disk.directory())?;
+        let mut facts = entry.facts;
         let mut text = match entry.text {
             Text::Bytes(bytes) => {
+                header::fill(&mut facts, bytes);
                 let mut text = self.prepare_text()?;
                 let written = disk.write(&mut text.new, bytes, cancel);
                 written.map_err(|error| at(&text.new.path, &error))?;
@@ -133,7 +136,7 @@ impl Outbox {
             revision: 1,
             queued: text.queued,
             state: entry.state,
-            facts: entry.facts,
+            facts,
         };
         let metadata = Metadata {
             recipients: entry.recipients,
@@ -206,6 +209,10 @@ impl Outbox {
         }
         text.is_queued = true;
         let index_error = match &lock {
+            Ok(Some(_)) if state.is_sendable(SystemTime::now()) => {
+                self.inner.append_to_index(&text.name).err()
+            }
+            // Held ones too: the index may wait for something else.
             Ok(_) => self.inner.write_index().err(),
             Err(error) => Some(error.clone()),
         };

@@ -5,6 +5,7 @@
 //! is left behind. A lock is therefore good only while its file is still the
 //! entry's text, which is checked after taking it and before each change.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use super::error::{ErrorKind, OutboxError, Result};
 use super::lock::{Attempt, FileLock};
 use super::metadata::{Metadata, Microseconds, Record};
 use super::name::{self, FileKind};
-use super::scan::{MAX_TEXT_BYTES, read_metadata};
+use super::scan::MAX_TEXT_BYTES;
 use super::store::{Inner, Outbox};
 use super::window::{self, Mark, OpenWindow};
 
@@ -64,6 +65,8 @@ pub struct Claim {
     outbox: Arc<Inner>,
     name: EntryName,
     lock: FileLock,
+    /// Where the text was last seen.
+    is_hidden: bool,
     metadata: Metadata,
     state: State,
     window: Option<Arc<OpenWindow>>,
@@ -71,37 +74,50 @@ pub struct Claim {
 }
 
 impl Claim {
-    pub(super) fn take(outbox: &Outbox, name: &EntryName) -> Result<Option<Self>> {
+    pub(super) fn take_all(outbox: &Outbox, names: &[EntryName]) -> Vec<Result<Option<Self>>> {
         let inner = &outbox.inner;
-        let Some(lock) = lock_text(inner, name)? else {
+        let locked = names.iter().map(|name| Self::lock(inner, name));
+        let mut claims: Vec<Result<Option<Self>>> = locked.collect();
+        if claims.iter().any(|claim| matches!(claim, Ok(Some(_)))) {
+            // We have the locks, so whoever marked one of them is dead.
+            let marks = marks(inner);
+            for claim in &mut claims {
+                if let Ok(Some(found)) = claim {
+                    match &marks {
+                        Ok(marks) if marks.contains(&found.mark()) => found.state = State::Unknown,
+                        Ok(_) => {}
+                        Err(error) => *claim = Err(error.clone()),
+                    }
+                }
+            }
+        }
+        claims
+    }
+
+    /// Locks the text and reads the metadata; nothing is known yet of marks.
+    fn lock(inner: &Arc<Inner>, name: &EntryName) -> Result<Option<Self>> {
+        let Some((lock, is_hidden)) = lock_text(inner, name)? else {
             return Ok(None);
         };
-        let path = inner.disk.path(&name::metadata_file(name));
-        let metadata = match read_metadata(&path) {
-            Ok(metadata) => metadata.as_ref().clone(),
-            Err(_) if fs::symlink_metadata(&path).is_err() => return Ok(None),
-            Err((kind, detail)) => {
+        let file = name::metadata_file(name);
+        let path = inner.disk.path(&file);
+        let metadata = match inner.cache.read(&file, &path) {
+            Some(Ok(metadata)) => metadata.as_ref().clone(),
+            Some(Err((kind, detail))) => {
                 let text = format!("{kind} {detail}");
                 return Err(OutboxError::new(ErrorKind::Damaged, &path, text.trim_end()));
             }
+            None => return Ok(None),
         };
-        // We have the lock, so whoever marked it is dead.
-        let state = if is_marked(inner, name, metadata.revision())? {
-            State::Unknown
-        } else {
-            metadata.state()
-        };
-        let outbox = Arc::clone(inner);
-        let name = name.clone();
-        let (window, is_settled) = (None, false);
         Ok(Some(Self {
-            outbox,
-            name,
+            outbox: Arc::clone(inner),
+            name: name.clone(),
             lock,
+            is_hidden,
+            state: metadata.state(),
             metadata,
-            state,
-            window,
-            is_settled,
+            window: None,
+            is_settled: false,
         }))
     }
 
@@ -160,9 +176,10 @@ impl Claim {
         if self.is_settled {
             return Err(self.misuse("the claim has its outcome"));
         }
-        let is_there = self.is_there();
+        let text_path = self.text_path();
+        let is_there = text_path.is_some();
         match outcome {
-            Outcome::Accepted | Outcome::Dropped => self.remove()?,
+            Outcome::Accepted | Outcome::Dropped => self.remove(text_path)?,
             // Writing metadata again would bring half an entry back.
             _ if !is_there => {}
             _ if self.metadata.recipients.is_empty() => {
@@ -202,9 +219,11 @@ impl Claim {
 
     /// The name under which the locked text lies now.
     fn text_path(&self) -> Option<PathBuf> {
-        [self.plain_path(), self.hidden_path()]
-            .into_iter()
-            .find(|path| self.lock.is_at(path))
+        let mut paths = [self.plain_path(), self.hidden_path()];
+        if self.is_hidden {
+            paths.reverse();
+        }
+        paths.into_iter().find(|path| self.lock.is_at(path))
     }
 
     /// Whether the entry is still there, as far as other programs let it.
@@ -243,19 +262,20 @@ impl Claim {
             return Ok(());
         }
         match self.outbox.disk.rename(&path, &self.hidden_path()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(|error| OutboxError::disk(&path, &error)),
+            Ok(()) => self.is_hidden = true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(OutboxError::disk(&path, &error)),
         }
+        Ok(())
     }
 
     /// Puts the text back into sight; what does not work now, the next repair does.
     pub(super) fn show(&mut self) {
         let path = self.hidden_path();
         if self.lock.is_at(&path) {
-            let _ = self
-                .outbox
-                .disk
-                .rename_to_free_name(&path, &self.plain_path());
+            let disk = &self.outbox.disk;
+            let shown = disk.rename_to_free_name(&path, &self.plain_path());
+            self.is_hidden = shown.is_err();
         }
     }
 
@@ -291,7 +311,10 @@ impl Claim {
         }
         let source = metadata.to_source().map_err(|text| self.misuse(&text))?;
         let disk = &self.outbox.disk;
-        let path = disk.path(&name::metadata_file(&self.name));
+        let file = name::metadata_file(&self.name);
+        let path = disk.path(&file);
+        self.outbox.cache.forget(&file);
+        self.outbox.known_index.forget();
         disk.replace(&path, source.as_bytes())
             .map_err(|error| OutboxError::disk(&path, &error))?;
         self.metadata = metadata;
@@ -304,10 +327,14 @@ impl Claim {
     }
 
     /// The rename to `.done` decides; who dies after it has his work finished by the next repair.
-    fn remove(&mut self) -> Result<()> {
+    fn remove(&mut self, text_path: Option<PathBuf>) -> Result<()> {
         let outbox = &self.outbox;
         let done = outbox.disk.path(&name::done(&self.name));
-        if let Some(path) = self.text_path() {
+        if self.window.is_none() {
+            // Its line is in the index, perhaps.
+            outbox.known_index.forget();
+        }
+        if let Some(path) = text_path {
             outbox
                 .disk
                 .rename(&path, &done)
@@ -339,46 +366,40 @@ impl Claim {
     }
 }
 
-/// Locks the text wherever it lies.
-fn lock_text(inner: &Inner, name: &EntryName) -> Result<Option<FileLock>> {
+/// Locks the text wherever it lies; whether that is hidden.
+fn lock_text(inner: &Inner, name: &EntryName) -> Result<Option<(FileLock, bool)>> {
     let paths = [
-        inner.disk.path(name.as_str()),
-        inner.disk.path(&name::hidden_text(name)),
+        (inner.disk.path(name.as_str()), false),
+        (inner.disk.path(&name::hidden_text(name)), true),
     ];
     for _ in 0..MAX_LOCK_TRIES {
-        for path in &paths {
+        for (path, is_hidden) in &paths {
             match FileLock::try_lock(path)? {
-                Attempt::Taken(lock) => return Ok(Some(lock)),
+                Attempt::Taken(lock) => return Ok(Some((lock, *is_hidden))),
                 Attempt::Busy => return Ok(None),
                 Attempt::Gone => {}
             }
         }
-        if paths.iter().all(|path| fs::symlink_metadata(path).is_err()) {
+        let mut paths = paths.iter();
+        if paths.all(|(path, _)| fs::symlink_metadata(path).is_err()) {
             break;
         }
     }
     Ok(None)
 }
 
-/// Whether any window counts this revision of the entry.
-fn is_marked(inner: &Inner, name: &EntryName, revision: u64) -> Result<bool> {
+/// All marks of all windows.
+fn marks(inner: &Inner) -> Result<HashSet<Mark>> {
     let directory = inner.disk.directory();
     let failed = |error: &io::Error| OutboxError::disk(directory, error);
+    let mut marks = HashSet::new();
     for file in fs::read_dir(directory).map_err(|error| failed(&error))? {
         let file = file.map_err(|error| failed(&error))?.file_name();
-        let Some(file) = file
-            .to_str()
-            .filter(|file| FileKind::of(file) == FileKind::Window)
-        else {
-            continue;
-        };
-        let marks = window::read(&inner.disk.path(file))?;
-        if marks
-            .iter()
-            .any(|mark| mark.name == *name && mark.revision == revision)
+        if let Some(file) = file.to_str()
+            && FileKind::of(file) == FileKind::Window
         {
-            return Ok(true);
+            marks.extend(window::read(&inner.disk.path(file))?);
         }
     }
-    Ok(false)
+    Ok(marks)
 }

@@ -153,16 +153,40 @@ impl Disk {
     /// Writes a whole small file beside `path` and renames it over it; durable
     /// once the directory is synced too.
     pub(super) fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let new = self.prepare(path, content)?;
+        let put = self.sync(&new).and_then(|()| self.rename(&new.path, path));
+        if put.is_err() {
+            new.abandon();
+        }
+        put
+    }
+
+    /// Writes a whole small file beside `path`, to be synced and renamed.
+    pub(super) fn prepare(&self, path: &Path, content: &[u8]) -> io::Result<NewFile> {
         let directory = path.parent().unwrap_or(&self.directory);
         let mut new = self.create_unique(directory)?;
-        let written = self
-            .write(&mut new, content, &AtomicBool::new(false))
-            .and_then(|()| self.sync(&new))
-            .and_then(|()| self.rename(&new.path, path));
+        let written = self.write(&mut new, content, &AtomicBool::new(false));
         if written.is_err() {
             new.abandon();
         }
-        written
+        written.map(|()| new)
+    }
+
+    /// Makes two files durable at the same time: a file system with a journal
+    /// needs no more than one commit for both.
+    pub(super) fn sync_both(&self, one: &NewFile, other: &NewFile) -> io::Result<()> {
+        std::thread::scope(|scope| {
+            let beside = std::thread::Builder::new().spawn_scoped(scope, || self.sync(other));
+            let first = self.sync(one);
+            let second = match beside {
+                Ok(thread) => thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                // The system has no thread left: one after the other, then.
+                Err(_) => self.sync(other),
+            };
+            first.and(second)
+        })
     }
 
     /// Writes until done or cancelled (`Interrupted`).

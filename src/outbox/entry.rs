@@ -91,6 +91,19 @@ pub enum State {
 }
 
 impl State {
+    /// One word for the state, whatever its time.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deferred { .. } => "deferred",
+            Self::Held => "held",
+            Self::Refused => "refused",
+            Self::Scheduled { .. } => "scheduled",
+            Self::Sending => "sending",
+            Self::Unknown => "unknown",
+            Self::Waiting => "waiting",
+        }
+    }
+
     /// Whether any program may send the entry at `now`: such entries, and no others, are in the index.
     pub fn is_sendable(self, now: SystemTime) -> bool {
         match self {

@@ -1,4 +1,5 @@
-//! Header fields for the list, of entries that other programs queued.
+//! Header fields for the list, of what is queued and of entries that other
+//! programs queued.
 
 use std::path::Path;
 
@@ -26,8 +27,10 @@ pub(super) fn complete(facts: &mut Facts, text: &Path) {
     }
 }
 
-fn fill(facts: &mut Facts, text: &[u8]) {
-    let text = String::from_utf8_lossy(text);
+/// Fills in what the header at the beginning of `text` tells.
+pub(super) fn fill(facts: &mut Facts, text: &[u8]) {
+    let limit = usize::try_from(MAX_HEADER_BYTES).unwrap_or(usize::MAX);
+    let text = String::from_utf8_lossy(&text[..text.len().min(limit)]);
     let mut fields: Vec<(String, String)> = Vec::new();
     for line in text.lines() {
         if line.is_empty() {

@@ -11,7 +11,7 @@ use super::entry::EntryName;
 use super::error::Result;
 
 /// 100,000 lines of ordinary length; a longer index is not one.
-const MAX_INDEX_BYTES: u64 = 16 << 20;
+pub(super) const MAX_INDEX_BYTES: u64 = 16 << 20;
 
 /// Where a line leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +94,25 @@ pub(super) fn line(directory: &Path, name: &EntryName) -> Vec<u8> {
     }
     line.push(b'\n');
     line
+}
+
+/// An index that we wrote, without the lines of `gone`, with one for `new` behind.
+pub(super) fn amended(
+    content: &[u8],
+    directory: &Path,
+    gone: &[&EntryName],
+    new: Option<&EntryName>,
+) -> Vec<u8> {
+    let gone: HashSet<Vec<u8>> = gone.iter().map(|name| line(directory, name)).collect();
+    let lines = content.split_inclusive(|byte| *byte == b'\n');
+    let mut amended = lines
+        .filter(|line| !gone.contains(*line))
+        .collect::<Vec<_>>()
+        .concat();
+    if let Some(name) = new {
+        amended.extend(line(directory, name));
+    }
+    amended
 }
 
 /// Decides whether a path's directory is ours, under whichever name it is

@@ -1,7 +1,7 @@
 //! The queue on disk: durable, locked, crash-safe, and still the directory
 //! that the built-in `smtpmail`, mu4e and scripts read and write.
 //!
-//! No network, no Emacs, no threads of its own, no policy: when to send and
+//! No network, no Emacs, no policy, and no thread but for an fsync: when to send and
 //! what a reply means is the courier's to decide. All calls may wait for the
 //! disk and for a lock; none belongs on Emacs's own thread.
 //!
@@ -69,6 +69,8 @@ mod lock;
 mod metadata;
 mod name;
 mod problem;
+mod reading;
+mod refresh;
 mod repair;
 mod scan;
 mod store;

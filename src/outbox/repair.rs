@@ -8,6 +8,7 @@ use super::entry::State;
 use super::error::Result;
 use super::lock::{Attempt, FileLock};
 use super::name;
+use super::refresh::Written;
 use super::scan::{Found, Place, Snapshot};
 use super::store::{Inner, Outbox};
 use super::window::Mark;
@@ -15,9 +16,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 impl Inner {
-    /// Finishes, tidies, puts in order; the index last.
-    pub(super) fn repair(self: &Arc<Self>) -> Result<()> {
+    /// Finishes, tidies, puts in order; the index last. What is there then.
+    pub(super) fn repair(self: &Arc<Self>) -> Result<Snapshot> {
         let _lock = self.lock()?;
+        let look = self.known_index.begin();
         let snapshot = self.snapshot()?;
         let mut has_changed = false;
         for entry in &snapshot.done {
@@ -50,23 +52,23 @@ impl Inner {
                 has_changed |= claim.place_text()?;
             }
         }
-        has_changed |= self.write_index()?;
-        if has_changed || !over.is_empty() {
-            self.sync_directory()?;
+        if !has_changed && over.is_empty() && self.write_index_of(&snapshot, look)? == Written::Same
+        {
+            return Ok(snapshot);
         }
+        self.write_index()?;
+        self.sync_directory()?;
         for file in over {
             self.remove(file)?;
         }
-        Ok(())
+        self.snapshot()
     }
 
     fn claim(self: &Arc<Self>, found: &Found) -> Result<Option<Claim>> {
-        Claim::take(
-            &Outbox {
-                inner: Arc::clone(self),
-            },
-            &found.name,
-        )
+        Outbox {
+            inner: Arc::clone(self),
+        }
+        .claim(&found.name)
     }
 
     /// True when the mark says nothing any more.

@@ -6,16 +6,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::disk::{Disk, Stamp, open_plain, read_bounded};
+use super::disk::Disk;
 use super::entry::{EntryName, State};
 use super::error::{ErrorKind, OutboxError, Result};
 use super::index::{self, Index, Line};
-use super::metadata::{MAX_METADATA_BYTES, Metadata, Microseconds};
+use super::metadata::{Metadata, Microseconds};
 use super::name::{self, FileKind};
 use super::problem::{Problem, ProblemKind};
+use super::reading::Cache;
 use super::window::{self, Mark};
 
 /// Larger than any server accepts; a whole text is held in memory while it is sent.
@@ -26,7 +27,7 @@ const MAX_FILES: usize = 500_000;
 
 /// The built-in and scripts write an entry in several steps without telling
 /// anybody: what is younger than this may be unfinished.
-const SETTLE_TIME: Duration = Duration::from_secs(2);
+pub(super) const SETTLE_TIME: Duration = Duration::from_secs(2);
 
 /// Where an entry's text lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +91,6 @@ pub(super) struct Snapshot {
     known_set_aside: HashSet<String>,
 }
 
-type Reading = std::result::Result<Arc<Metadata>, (ProblemKind, String)>;
-
-/// Metadata that was read before, valid as long as its file is the same.
-#[derive(Default)]
-pub(super) struct Cache(Mutex<HashMap<String, (Stamp, Reading)>>);
-
 impl Snapshot {
     pub(super) fn take(disk: &Disk, index_path: &Path, cache: &Cache) -> Result<Self> {
         let mut snapshot = Self::default();
@@ -116,13 +111,12 @@ impl Snapshot {
             .collect();
         let mut entries = Vec::new();
         let mut problems = Vec::new();
-        let mut readings = HashMap::new();
         for (entry, metadata_file) in &files.metadata {
             if files.done.contains(entry) {
                 continue;
             }
             let is_mentioned = mentioned.remove(entry);
-            match examine(disk, &files, entry, metadata_file, cache, &mut readings) {
+            match examine(disk, &files, entry, metadata_file, cache) {
                 Ok(Some(mut found)) => {
                     found.marked = marks.contains(&(entry, found.metadata.revision()));
                     entries.push(found);
@@ -138,7 +132,7 @@ impl Snapshot {
                 Err(_) => {}
             }
         }
-        cache.keep(readings);
+        cache.keep_only(&files.metadata);
         for file in files.texts_without_metadata(&mentioned) {
             let path = disk.path(&file);
             if !is_unsettled(&path) {
@@ -383,7 +377,6 @@ fn examine(
     name: &EntryName,
     metadata_file: &str,
     cache: &Cache,
-    readings: &mut HashMap<String, (Stamp, Reading)>,
 ) -> std::result::Result<Option<Found>, Odd> {
     let metadata_path = disk.path(metadata_file);
     let text = files.text_of(disk, name);
@@ -396,14 +389,9 @@ fn examine(
         has_text: text.is_some(),
     };
     // Gone since the listing: somebody just sent it.
-    let Ok(metadata_attributes) = fs::symlink_metadata(&metadata_path) else {
+    let Some(reading) = cache.read(metadata_file, &metadata_path) else {
         return Ok(None);
     };
-    let stamp = Stamp::of(&metadata_attributes);
-    let reading = cache
-        .get(metadata_file, stamp)
-        .unwrap_or_else(|| read_metadata(&metadata_path));
-    readings.insert(metadata_file.to_owned(), (stamp, reading.clone()));
     let metadata = reading.map_err(|(kind, detail)| odd(kind, &metadata_path, detail))?;
     if metadata.record.is_none() && name::is_ours(name) {
         // We never write an entry without its record: the facts were cut off.
@@ -460,20 +448,7 @@ fn examine(
     }))
 }
 
-/// Reads and parses one metadata file.
-pub(super) fn read_metadata(path: &Path) -> Reading {
-    let content = open_plain(path, false)
-        .and_then(|file| read_bounded(path, &file, MAX_METADATA_BYTES))
-        .map_err(|error| {
-            let problem = problem_of(&error);
-            (problem.kind, problem.detail)
-        })?;
-    Metadata::parse(&content)
-        .map(Arc::new)
-        .map_err(|kind| (kind, String::new()))
-}
-
-fn problem_of(error: &OutboxError) -> Problem {
+pub(super) fn problem_of(error: &OutboxError) -> Problem {
     let kind = match error.kind {
         ErrorKind::Hostile if error.text.starts_with("larger") => ProblemKind::TooLarge,
         ErrorKind::Hostile => ProblemKind::NotPlainFile,
@@ -503,18 +478,4 @@ fn is_unsettled(path: &Path) -> bool {
     changed
         .and_then(|changed| SystemTime::now().duration_since(changed).ok())
         .is_some_and(|age| age < SETTLE_TIME)
-}
-
-impl Cache {
-    fn get(&self, file: &str, stamp: Stamp) -> Option<Reading> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .get(file)
-            .filter(|(known, _)| *known == stamp)
-            .map(|(_, reading)| reading.clone())
-    }
-
-    fn keep(&self, readings: HashMap<String, (Stamp, Reading)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = readings;
-    }
 }

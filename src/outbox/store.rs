@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::claim::{Claim, Outcome};
-use super::disk::{Disk, StepHook, open_plain};
+use super::disk::{Disk, StepHook};
 use super::entry::{EntryName, Facts, State, StoredVariables};
 use super::error::{ErrorKind, OutboxError, Result};
 use super::header;
+use super::index::Index;
 use super::lock::{Attempt, FileLock};
 use super::name;
 use super::problem::{Problem, ProblemKind};
-use super::scan::{Cache, Snapshot};
+use super::reading::Cache;
+use super::refresh::{AmendedIndex, KnownIndex};
+use super::scan::Snapshot;
 use super::window::{self, Mark, OpenWindow};
-
-/// How often the index is derived again because another program appended to it meanwhile.
-const MAX_INDEX_TRIES: usize = 4;
 
 /// A queue directory. Cheap to clone; any number of threads and processes may use it at once.
 #[derive(Clone)]
@@ -28,7 +28,8 @@ pub struct Outbox {
 pub(super) struct Inner {
     pub disk: Disk,
     pub index_path: PathBuf,
-    cache: Cache,
+    pub cache: Cache,
+    pub known_index: KnownIndex,
     /// Of this process, not yet removed from the disk.
     windows: Mutex<Vec<Arc<OpenWindow>>>,
 }
@@ -91,12 +92,14 @@ impl Outbox {
             return misuse("the index has no file name");
         }
         let disk = Disk::new(directory.to_owned(), hook);
-        let (cache, windows) = (Cache::default(), Mutex::default());
+        let (cache, known_index) = (Cache::default(), KnownIndex::default());
+        let windows = Mutex::default();
         Ok(Self {
             inner: Arc::new(Inner {
                 disk,
                 index_path,
                 cache,
+                known_index,
                 windows,
             }),
         })
@@ -117,8 +120,10 @@ impl Outbox {
         if !inner.disk.directory().exists() {
             return Ok(Listing::default());
         }
-        let repaired = inner.repair();
-        let snapshot = inner.snapshot()?;
+        let (snapshot, repaired) = match inner.repair() {
+            Ok(snapshot) => (snapshot, Ok(())),
+            Err(error) => (inner.snapshot()?, Err(error)),
+        };
         let entries = snapshot
             .entries
             .iter()
@@ -170,13 +175,28 @@ impl Outbox {
         Ok(Listing { entries, problems })
     }
 
+    /// How many entries the index lists, which any program may send now.
+    ///
+    /// # Errors
+    /// `Disk`, `Hostile`.
+    pub fn indexed(&self) -> Result<usize> {
+        let index = Index::read(&self.inner.index_path, self.directory())?;
+        Ok(index.lines.len())
+    }
+
     /// Locks an entry, so that nobody else sends or changes it. `None` when
     /// somebody else has it or it is gone.
     ///
     /// # Errors
     /// `Unlockable`; `Damaged` when its metadata cannot be used; `Disk`, `Hostile`.
     pub fn claim(&self, name: &EntryName) -> Result<Option<Claim>> {
-        Claim::take(self, name)
+        let mut claims = self.claim_all(std::slice::from_ref(name));
+        claims.pop().unwrap_or(Ok(None))
+    }
+
+    /// As [`Outbox::claim`] of each name, in order, with one look at the windows.
+    pub fn claim_all(&self, names: &[EntryName]) -> Vec<Result<Option<Claim>>> {
+        Claim::take_all(self, names)
     }
 
     /// Claims an entry, gives it an outcome and makes that durable: hold,
@@ -185,7 +205,21 @@ impl Outbox {
     /// # Errors
     /// As [`Outbox::claim`] and [`Claim::settle`].
     pub fn change(&self, name: &EntryName, outcome: Outcome) -> Result<bool> {
-        let Some(mut claim) = self.claim(name)? else {
+        self.change_if(name, |_| true, outcome)
+    }
+
+    /// As [`Outbox::change`], if the entry's state is one that was reckoned with;
+    /// false and unchanged otherwise.
+    ///
+    /// # Errors
+    /// As [`Outbox::change`].
+    pub fn change_if(
+        &self,
+        name: &EntryName,
+        is_expected: impl FnOnce(State) -> bool,
+        outcome: Outcome,
+    ) -> Result<bool> {
+        let Some(mut claim) = self.claim(name)?.filter(|claim| is_expected(claim.state())) else {
             return Ok(false);
         };
         let changed = claim.settle(outcome)?;
@@ -227,21 +261,20 @@ impl Outbox {
         let marks: Vec<Mark> = claims.iter().map(|claim| claim.mark()).collect();
         let file = name::window(&name::unique());
         let path = disk.path(&file);
-        let not_durable = |path: &Path, error: &std::io::Error| {
-            OutboxError::disk(path, error).with_kind(ErrorKind::NotDurable)
-        };
-        let result = disk
-            .replace(&path, window::to_text(&marks).as_bytes())
-            .map_err(|error| not_durable(&path, &error))
-            .and_then(|()| {
+        let settled = inner.settled_windows();
+        let result = inner
+            .put_window(&path, &marks)
+            .and_then(|amended| {
                 // A program with an old index cannot find the text any more.
                 for claim in &mut claims {
                     claim.hide()?;
                 }
-                inner.write_index()?;
-                disk.sync_directory()
-                    .map_err(|error| not_durable(disk.directory(), &error))
-            });
+                match amended {
+                    Some(amended) => inner.put_index(amended),
+                    None => inner.write_index().map(|_| ()),
+                }
+            })
+            .and_then(|()| inner.sync_directory());
         if let Err(error) = result {
             for claim in &mut claims {
                 claim.show();
@@ -250,6 +283,9 @@ impl Outbox {
             let _ = inner.write_index();
             return Err(error);
         }
+        // The outcomes before are durable now too. What cannot be removed says
+        // nothing any more, and goes with the next repair.
+        let _ = inner.remove_windows(&settled);
         let window = Arc::new(OpenWindow::new(file, claims.len()));
         for claim in claims {
             claim.enter(Arc::clone(&window));
@@ -269,24 +305,56 @@ impl Outbox {
     pub fn sync(&self) -> Result<()> {
         let inner = &self.inner;
         let _lock = inner.lock()?;
-        inner.write_index()?;
+        let settled = inner.settled_windows();
+        if !inner.known_index.is_fresh() {
+            inner.write_index()?;
+        }
         inner.sync_directory()?;
         // Only now: before, a power cut could have undone the outcomes.
-        let mut windows = inner.windows();
-        let (settled, open) = windows.drain(..).partition(|window| window.is_settled());
-        *windows = open;
-        drop(windows);
-        let settled: Vec<Arc<OpenWindow>> = settled;
-        for window in settled {
-            inner.remove(&window.file)?;
-        }
-        Ok(())
+        inner.remove_windows(&settled)
     }
 }
 
 impl Inner {
     fn windows(&self) -> std::sync::MutexGuard<'_, Vec<Arc<OpenWindow>>> {
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the window of `marks` to `path`, and the index without them where
+    /// that can be told now: both durable at once.
+    fn put_window(&self, path: &Path, marks: &[Mark]) -> Result<Option<AmendedIndex>> {
+        let disk = &self.disk;
+        let names: Vec<_> = marks.iter().map(|mark| &mark.name).collect();
+        let not_durable = |error: std::io::Error| {
+            OutboxError::disk(path, &error).with_kind(ErrorKind::NotDurable)
+        };
+        let amended = self.amended_index(&names, None)?;
+        let window = disk.prepare(path, window::to_text(marks).as_bytes());
+        let window = window.map_err(not_durable)?;
+        let synced = match &amended {
+            Some(amended) => disk.sync_both(&window, &amended.new),
+            None => disk.sync(&window),
+        };
+        let put = synced.and_then(|()| disk.rename(&window.path, path));
+        if put.is_err() {
+            window.abandon();
+        }
+        put.map_err(not_durable)?;
+        Ok(amended)
+    }
+
+    fn settled_windows(&self) -> Vec<Arc<OpenWindow>> {
+        let windows = self.windows();
+        let settled = windows.iter().filter(|window| window.is_settled());
+        settled.cloned().collect()
+    }
+
+    fn remove_windows(&self, settled: &[Arc<OpenWindow>]) -> Result<()> {
+        for window in settled {
+            self.remove(&window.file)?;
+            self.windows().retain(|other| !Arc::ptr_eq(other, window));
+        }
+        Ok(())
     }
 
     /// The directory's lock, held for index, names and windows.
@@ -309,50 +377,6 @@ impl Inner {
         self.disk
             .remove(&path)
             .map_err(|error| OutboxError::disk(&path, &error))
-    }
-
-    /// Derives the index from the entries and replaces it if it differs; true
-    /// if so. The caller has the lock and syncs the directory.
-    pub(super) fn write_index(&self) -> Result<bool> {
-        let mut has_changed = false;
-        for _ in 0..MAX_INDEX_TRIES {
-            let snapshot = self.snapshot()?;
-            if let Some(error) = snapshot.index_error {
-                return Err(error);
-            }
-            let content = snapshot.index_content(self.disk.directory(), SystemTime::now());
-            let index = &snapshot.index;
-            // An empty index stays, but a directory that has never been an outbox gets none.
-            let is_needed = index.exists || !snapshot.entries.is_empty();
-            if !is_needed || index.exists && index.content == content {
-                return Ok(has_changed);
-            }
-            let replace = |path: &Path, content: &[u8]| {
-                self.disk
-                    .replace(path, content)
-                    .map_err(|error| OutboxError::disk(path, &error))
-            };
-            if let Some(lines) = snapshot.set_aside_content() {
-                replace(&self.disk.path(name::SET_ASIDE), &lines)?;
-            }
-            let old = open_plain(&self.index_path, false).ok();
-            replace(&self.index_path, &content)?;
-            has_changed = true;
-            // Programs that know no lock append to the file that we replaced.
-            let grew = old
-                .and_then(|old| old.metadata().ok())
-                .is_some_and(|old| old.len() > index.content.len() as u64);
-            if !grew {
-                break;
-            }
-        }
-        if let Some(parent) = self.index_path.parent()
-            && parent != self.disk.directory()
-        {
-            let synced = self.disk.sync_directory_at(parent);
-            synced.map_err(|error| OutboxError::disk(parent, &error))?;
-        }
-        Ok(has_changed)
     }
 
     fn is_writable_by_others(&self) -> bool {

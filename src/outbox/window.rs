@@ -20,7 +20,7 @@ const ENDING: &str = "end";
 const MAX_WINDOW_BYTES: u64 = 2 << 20;
 
 /// An entry and the revision of its metadata when it was marked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Mark {
     pub name: EntryName,
     pub revision: u64,

@@ -19,6 +19,8 @@ pub enum Command {
     AuthCancel,
     /// A line of the SASL exchange, not yet base64.
     AuthResponse(Secret),
+    /// `BDAT octets LAST` (RFC 3030 §2): the whole text as one chunk.
+    Bdat(u64),
     /// `DATA`.
     Data,
     /// `EHLO name`.
@@ -148,6 +150,7 @@ impl Command {
             Self::Auth(mechanism, Some(_)) => format!("AUTH {mechanism} <omitted>"),
             Self::AuthCancel => "*".into(),
             Self::AuthResponse(_) => "<omitted>".into(),
+            Self::Bdat(octets) => format!("BDAT {octets} LAST"),
             Self::Data => "DATA".into(),
             Self::Ehlo(name) => format!("EHLO {name}"),
             Self::Helo(name) => format!("HELO {name}"),
@@ -218,6 +221,8 @@ mod tests {
                 rcpt("\"b> c\"@example.net"),
                 "RCPT TO:<\"b> c\"@example.net>",
             ),
+            (Command::Bdat(0), "BDAT 0 LAST"),
+            (Command::Bdat(86), "BDAT 86 LAST"),
             (Command::Data, "DATA"),
             (Command::Rset, "RSET"),
             (Command::Old("VERB"), "VERB"),

@@ -40,43 +40,88 @@ pub struct Facts {
     pub first_nul: Option<usize>,
 }
 
-/// Looks through `text` once.
+/// Looks through a text once, in pieces of any size.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    facts: Facts,
+    /// Octets looked at.
+    at: usize,
+    /// Octets of ended lines, without their line ends.
+    octets: u64,
+    dotted: u64,
+    /// Octets of the line that has not ended yet.
+    line: usize,
+    after_cr: bool,
+    header_is_over: bool,
+}
+
+impl Survey {
+    /// Looks at the next piece of the text.
+    pub fn look(&mut self, piece: &[u8]) {
+        let header_was_over = self.header_is_over;
+        let mut header = piece;
+        let mut line_start = 0;
+        for end in memchr2_iter(b'\n', b'\r', piece) {
+            let after_cr = match end {
+                0 => self.after_cr,
+                _ => piece[end - 1] == b'\r',
+            };
+            // The LF of a CRLF, whose CR has ended the line already. A bare LF
+            // has no CR before it: the CR would be the start of a CRLF.
+            if piece[end] != b'\n' || !after_cr {
+                self.go_on(&piece[line_start..end]);
+                if self.line == 0 && !self.header_is_over {
+                    self.header_is_over = true;
+                    header = &piece[..end];
+                }
+                self.end_line();
+            }
+            line_start = end + 1;
+        }
+        self.go_on(&piece[line_start..]);
+        self.after_cr = piece.last().map_or(self.after_cr, |last| *last == b'\r');
+        // These two run at the speed of memory, and the piece is in the cache.
+        if !(piece.is_ascii() || header_was_over && self.facts.eight_bit) {
+            self.facts.eight_bit = true;
+            self.facts.header_eight_bit |= !header_was_over && !header.is_ascii();
+        }
+        if self.facts.first_nul.is_none() {
+            self.facts.first_nul = memchr(0, piece).map(|offset| self.at + offset);
+        }
+        self.at += piece.len();
+    }
+
+    /// What is known now that the text is over.
+    pub fn facts(mut self) -> Facts {
+        if self.line > 0 {
+            self.end_line();
+        }
+        self.facts.wire_len = self.octets + self.facts.lines * CRLF.len() as u64;
+        self.facts.stuffed_len = self.facts.wire_len + self.dotted;
+        self.facts
+    }
+
+    /// The line goes on with `octets`.
+    fn go_on(&mut self, octets: &[u8]) {
+        if self.line == 0 && octets.first() == Some(&b'.') {
+            self.dotted += 1;
+        }
+        self.line += octets.len();
+    }
+
+    fn end_line(&mut self) {
+        self.facts.lines += 1;
+        self.facts.longest_line = self.facts.longest_line.max(self.line);
+        self.octets += self.line as u64;
+        self.line = 0;
+    }
+}
+
+/// Looks through `text`, all of it.
 pub fn survey(text: &[u8]) -> Facts {
-    let mut facts = Facts::default();
-    let mut line_start = 0;
-    let mut octets = 0;
-    let mut dotted = 0;
-    let mut header_end = None;
-    let mut take_line = |start: usize, end: usize| {
-        let len = end - start;
-        facts.lines += 1;
-        facts.longest_line = facts.longest_line.max(len);
-        octets += len;
-        if len == 0 {
-            header_end.get_or_insert(start);
-        } else if text[start] == b'.' {
-            dotted += 1;
-        }
-    };
-    for end in memchr2_iter(b'\n', b'\r', text) {
-        // The LF of a CRLF, whose CR has ended the line already. A bare LF
-        // has no CR before it: the CR would be the start of a CRLF.
-        if text[end] != b'\n' || end == 0 || text[end - 1] != b'\r' {
-            take_line(line_start, end);
-        }
-        line_start = end + 1;
-    }
-    if line_start < text.len() {
-        take_line(line_start, text.len());
-    }
-    facts.wire_len = octets as u64 + facts.lines * CRLF.len() as u64;
-    facts.stuffed_len = facts.wire_len + dotted;
-    // These two run at the speed of memory; they end early where they may.
-    facts.eight_bit = !text.is_ascii();
-    facts.header_eight_bit =
-        facts.eight_bit && !text[..header_end.unwrap_or(text.len())].is_ascii();
-    facts.first_nul = memchr(0, text);
-    facts
+    let mut survey = Survey::default();
+    survey.look(text);
+    survey.facts()
 }
 
 /// How the server knows where the text ends.
@@ -91,8 +136,8 @@ pub enum Framing {
 
 /// Turns a text into its wire form, a slice at a time.
 ///
-/// It keeps its position but not the text, which the caller hands in whole,
-/// and the same, each time.
+/// It keeps its position but not the text, of which the caller hands in what
+/// comes next each time.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     framing: Framing,
@@ -119,12 +164,19 @@ impl Encoder {
     /// Appends at most `room` octets of the wire form to `out`; true when that
     /// was the last of it.
     ///
-    /// As long as it is not finished it fills the room, so a `room` of one or
-    /// more gets on. Called again once finished it appends nothing.
-    pub fn fill(&mut self, text: &[u8], out: &mut Vec<u8>, room: usize) -> bool {
+    /// `rest` is the text from [`Encoder::taken`] on: all of it if `is_last`,
+    /// else at least two octets (one may be a CR, whose LF may come next).
+    /// As long as neither ends it fills the room, so a `room` of one or more
+    /// gets on. Called again once finished it appends nothing.
+    pub fn fill(&mut self, rest: &[u8], is_last: bool, out: &mut Vec<u8>, room: usize) -> bool {
         let full = out.len().saturating_add(room);
         // Once, and enough for text of ordinary lines.
-        out.reserve(room.min((text.len() - self.at).saturating_add(END_OF_DATA.len())));
+        out.reserve(room.min(rest.len().saturating_add(END_OF_DATA.len())));
+        let end = match rest {
+            [.., b'\r'] if !is_last => self.at + rest.len() - 1,
+            _ => self.at + rest.len(),
+        };
+        let start = self.at;
         loop {
             let room = full - out.len();
             if !self.owed.is_empty() {
@@ -134,8 +186,10 @@ impl Encoder {
                 let (now, later) = self.owed.split_at(room.min(self.owed.len()));
                 out.extend_from_slice(now);
                 self.owed = later;
-            } else if self.at == text.len() {
-                if !self.at_line_start {
+            } else if self.at >= end {
+                if !is_last {
+                    return false;
+                } else if !self.at_line_start {
                     self.end_line();
                 } else if self.framing == Framing::Data && !self.end_written {
                     self.owed = END_OF_DATA;
@@ -146,44 +200,48 @@ impl Encoder {
             } else if room == 0 {
                 return false;
             } else {
-                self.copy_lines(text, out, full);
+                let rest = &rest[self.at - start..];
+                self.copy_lines(rest, end - self.at, out, full);
             }
         }
     }
 
-    /// How many octets of the text have been taken; for progress.
+    /// How many octets of the text have been taken.
     pub fn taken(&self) -> usize {
         self.at
     }
 
-    /// Copies up to the end of the room or to something that is owed.
-    fn copy_lines(&mut self, text: &[u8], out: &mut Vec<u8>, full: usize) {
-        while self.at < text.len() && out.len() < full {
-            if self.at_line_start && text[self.at] == b'.' && self.framing == Framing::Data {
+    /// Copies what begins before `end` in `rest`, up to the end of the room or to
+    /// something that is owed.
+    fn copy_lines(&mut self, rest: &[u8], end: usize, out: &mut Vec<u8>, full: usize) {
+        let mut done = 0;
+        while done < end && out.len() < full {
+            if self.at_line_start && rest[done] == b'.' && self.framing == Framing::Data {
                 self.at_line_start = false;
                 out.push(b'.');
                 if out.len() == full {
-                    return;
+                    break;
                 }
             }
             let room = full - out.len();
-            let window = &text[self.at..text.len().min(self.at.saturating_add(room))];
+            let window = &rest[done..end.min(done.saturating_add(room))];
             let Some(line) = memchr2(b'\n', b'\r', window) else {
                 out.extend_from_slice(window);
-                self.at += window.len();
+                done += window.len();
                 self.at_line_start = false;
-                return;
+                break;
             };
             out.extend_from_slice(&window[..line]);
-            let is_crlf = window[line] == b'\r' && text.get(self.at + line + 1) == Some(&b'\n');
-            self.at += line + if is_crlf { CRLF.len() } else { 1 };
+            let is_crlf = window[line] == b'\r' && rest.get(done + line + 1) == Some(&b'\n');
+            done += line + if is_crlf { CRLF.len() } else { 1 };
             if room - line < CRLF.len() {
                 self.end_line();
-                return;
+                break;
             }
             out.extend_from_slice(CRLF);
             self.at_line_start = true;
         }
+        self.at += done;
     }
 
     fn end_line(&mut self) {

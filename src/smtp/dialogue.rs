@@ -32,11 +32,15 @@
 //! | DATA | end | text, once nobody objects | message failed | message failed |
 //! | the final dot | message accepted | message unknown, end | message failed | message failed |
 //! | the final dot, before the text is out | end | end | end | end |
+//! | BDAT LAST | as the final dot, unless every recipient was refused: then failed | | | |
+//! | BDAT LAST, before the text is out | end | end | message failed, end | message failed, end |
 //! | RSET | go on | end | end | end |
 //!
 //! `AwaitClearLogin` stands before `ExpectAuthReply` where a password would go
 //! in clear, and `ExpectResetBeforeLogin` where `Transacting` is left for a login
-//! that the server demanded. After "*" every reply to AUTH is the end.
+//! that the server demanded. After "*" every reply to AUTH is the end. Behind an
+//! AUTH PLAIN the envelope of the first message may ride; if that AUTH is not
+//! accepted, the connection ends (`login.rs`).
 //!
 //! 421 ends the connection in every state (RFC 5321 §3.8). Commands queue up and
 //! replies are matched in order; a server without PIPELINING is a window of one
@@ -44,22 +48,30 @@
 
 pub mod transaction;
 
+mod ending;
 mod flight;
 mod login;
+mod speed;
 
 use std::collections::VecDeque;
 
+use self::ending::Closing;
 use self::flight::Due;
-pub use self::flight::{MAX_COMMAND_OCTETS_IN_FLIGHT, MAX_COMMANDS_IN_FLIGHT};
+pub use self::flight::{
+    MAX_COMMAND_OCTETS_IN_FLIGHT, MAX_COMMANDS_IN_FLIGHT, MAX_MESSAGES_IN_FLIGHT,
+};
 use self::login::Login;
 pub use self::login::{CredentialsReason, LoginAnswer, SaslContext};
+pub use self::speed::SpeedUp;
 use self::transaction::Transaction;
 pub use self::transaction::{Message, MessageId, Outcome, RecipientVerdict, Verdict};
 use super::address::EhloName;
 use super::capabilities::Capabilities;
 use super::command::{Command, Line};
+use super::content::Framing;
 use super::failure::{Failure, FailureKind, Phase};
 use super::reply::{Reply, ReplyClass};
+use super::sasl::Mechanism;
 
 /// How the connection is to be protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +117,8 @@ pub struct Plan {
     pub verb: bool,
     /// Some refused, some accepted.
     pub refused_recipients: RefusedRecipients,
+    /// What this server has shown not to handle, whatever it announces.
+    pub without: Vec<SpeedUp>,
 }
 
 /// What happened outside.
@@ -130,6 +144,8 @@ pub enum Input {
     NextMessage(Message),
     /// The last octet of the text asked for by [`Output::SendText`] is written.
     TextSent,
+    /// That text cannot be written to its end, for this reason.
+    TextLost(Failure),
     /// No further message will come: QUIT after the last outcome.
     NoMoreMessages,
     /// The connection is gone, for this reason.
@@ -143,14 +159,22 @@ pub enum Output {
     Send(Vec<Command>),
     /// Do the TLS handshake; then [`Input::TlsReady`].
     StartTls,
-    /// Write the text of this message with its final dot; then [`Input::TextSent`].
-    SendText(MessageId),
+    /// Write the text of this message, framed like this, with its final dot where
+    /// that has one; then [`Input::TextSent`].
+    SendText(MessageId, Framing),
     /// Ask; then the input that the question names.
     Ask(Question),
     /// The reply to a line of [`Input::Say`].
     Heard(Reply),
+    /// A login is on its way; the envelope of a message given now rides behind it.
+    LoggingIn,
+    /// Write this into the trace.
+    Note(&'static str),
     /// The connection is ready for its first message; what it can do is known.
     Ready,
+    /// The server gets this wrong, as the failure tells: it is to be spared it on
+    /// further connections. The end of this one follows.
+    SwitchOff(SpeedUp, Failure),
     /// A message came to its end.
     Finished(MessageId, Outcome),
     /// Close the connection, after writing what was sent; a failure where it
@@ -208,12 +232,27 @@ pub struct Dialogue {
     capabilities: Capabilities,
     /// SASL exchanges begun.
     exchanges: u32,
+    /// Whether the AUTH under way may have a transaction riding behind it.
+    login_carries: bool,
+    /// What a login can be bound to: the `tls-server-end-point` (RFC 5929 §4.1).
+    end_point: Option<Vec<u8>>,
+    /// The server announced channel binding and refused that type of it.
+    binding_refused: bool,
+    /// Who logs in or has logged in, and how.
+    login: Option<(String, Mechanism)>,
     /// Whether a transaction may be half open at the server.
     reset_needed: bool,
     ready: bool,
     last_message_in: bool,
     waiting: VecDeque<Message>,
     transactions: VecDeque<Transaction>,
+    /// Nothing more is said; what is still due decides what became of the texts
+    /// that are out.
+    closing: Option<Closing>,
+    /// Why the text under way does not come to its end.
+    text_lost: Option<Failure>,
+    /// Whether the server accepted a message on this connection.
+    proven: bool,
     /// Commands not yet sent, for want of room in the window.
     backlog: VecDeque<(Command, Due)>,
     /// Replies due, in order, with the octets of their commands.
@@ -234,11 +273,18 @@ impl Dialogue {
             clear_login_allowed: plan.clear_login_allowed,
             capabilities: Capabilities::default(),
             exchanges: 0,
+            login_carries: false,
+            end_point: None,
+            binding_refused: false,
+            login: None,
             reset_needed: false,
             ready: false,
             last_message_in: false,
             waiting: VecDeque::new(),
             transactions: VecDeque::new(),
+            closing: None,
+            text_lost: None,
+            proven: false,
             backlog: VecDeque::new(),
             due: VecDeque::new(),
             octets_in_flight: 0,
@@ -247,7 +293,8 @@ impl Dialogue {
         }
     }
 
-    /// What this connection's last EHLO announced.
+    /// What this connection's last EHLO announced, less what the server has shown
+    /// not to handle ([`Plan::without`]).
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }
@@ -255,6 +302,17 @@ impl Dialogue {
     /// Whether the server accepted a login.
     pub fn is_logged_in(&self) -> bool {
         self.logged_in
+    }
+
+    /// The user and the mechanism of the login under way, or of the one accepted.
+    pub fn login(&self) -> Option<(&str, Mechanism)> {
+        let login = self.login.as_ref();
+        login.map(|(user, mechanism)| (user.as_str(), *mechanism))
+    }
+
+    /// TLS stands: logins can be bound to this hash of the server's certificate.
+    pub fn bind_channel(&mut self, end_point: Vec<u8>) {
+        self.end_point = Some(end_point);
     }
 
     /// What is being waited for.
@@ -304,8 +362,10 @@ impl Dialogue {
             }
             Input::NextMessage(message) => {
                 self.waiting.push_back(message);
+                self.ride_behind_login();
                 self.advance();
             }
+            Input::TextLost(failure) => self.on_text_lost(failure),
             Input::TextSent => {
                 if let Some(transaction) = self
                     .transactions
@@ -342,6 +402,7 @@ impl Dialogue {
             State::ExpectEhloReply => match reply.class() {
                 ReplyClass::Completed => {
                     self.capabilities = Capabilities::from_ehlo(&reply);
+                    self.spare_the_server();
                     self.greeted();
                 }
                 // Servers older than RFC 1869 know HELO only (RFC 5321 §3.2).
@@ -394,35 +455,6 @@ impl Dialogue {
         }
     }
 
-    /// A reply that answers nothing.
-    fn unexpected(&mut self, phase: Phase, reply: &Reply) {
-        self.end(Failure::from_reply(phase, reply).of_kind(FailureKind::Protocol));
-    }
-
-    /// 421: the server closes the connection (RFC 5321 §3.8).
-    fn on_closing(&mut self, reply: &Reply) {
-        let failure = Failure::from_reply(self.phase(), reply);
-        // It answers the command due, so a message whose end was sent failed.
-        match (&self.state, self.due.front()) {
-            (State::Transacting, Some((Due::Final(id), _))) => {
-                self.finish(*id, Verdict::Failed(failure.clone()));
-                self.end_beside(failure);
-            }
-            _ => self.end(failure),
-        }
-    }
-
-    /// The connection is gone.
-    fn on_closed(&mut self, failure: Failure) {
-        match &self.state {
-            // A server that refuses EHLO and leaves has said why.
-            State::ExpectHeloReply(refusal) if failure.kind == FailureKind::Closed => {
-                self.end(Failure::from_reply(Phase::Ehlo, refusal));
-            }
-            _ => self.end(failure),
-        }
-    }
-
     fn say_ehlo(&mut self) {
         self.capabilities = Capabilities::default();
         self.send(Command::Ehlo(self.plan.ehlo_name.clone()));
@@ -459,15 +491,19 @@ impl Dialogue {
 
     /// The old words of the stock client, one after the other, then messages.
     fn open_for_messages(&mut self) {
+        self.say_old_words(self.old_words());
+    }
+
+    /// Those still to be said, the first one last.
+    fn old_words(&self) -> Vec<&'static str> {
         let mut words = Vec::new();
         if !self.ready {
             let offered = &self.capabilities;
-            // Taken from the end.
             words.extend(offered.xusr.then_some("XUSR"));
             words.extend((self.plan.verb && offered.verb).then_some("VERB"));
             words.extend(offered.onex.then_some("ONEX"));
         }
-        self.say_old_words(words);
+        words
     }
 
     fn say_old_words(&mut self, mut words: Vec<&'static str>) {
@@ -488,37 +524,5 @@ impl Dialogue {
 
     fn send(&mut self, command: Command) {
         self.outputs.push_back(Output::Send(vec![command]));
-    }
-
-    /// The connection is over: the message in hand gets its verdict, and those
-    /// behind it the one that they have none.
-    fn end(&mut self, failure: Failure) {
-        if let Some(transaction) = self.transactions.pop_front() {
-            let verdict = match transaction.text_sent {
-                true => Verdict::Unknown(Failure {
-                    phase: Phase::Final,
-                    ..failure.clone()
-                }),
-                false => transaction.verdict_at_end(&failure),
-            };
-            let (id, outcome) = transaction.outcome(verdict);
-            self.outputs.push_back(Output::Finished(id, outcome));
-        }
-        self.end_beside(failure);
-    }
-
-    /// The connection is over, for a reason that concerns no message left: the
-    /// text of one goes out only after the reply to the one before.
-    fn end_beside(&mut self, failure: Failure) {
-        let riding = std::mem::take(&mut self.transactions).into_iter();
-        let waiting = std::mem::take(&mut self.waiting).into_iter();
-        let policy = self.plan.refused_recipients;
-        let untried = riding.chain(waiting.map(|message| Transaction::new(message, policy, false)));
-        for transaction in untried {
-            let (id, outcome) = transaction.outcome(Verdict::Untried(failure.clone()));
-            self.outputs.push_back(Output::Finished(id, outcome));
-        }
-        self.state = State::Closed;
-        self.outputs.push_back(Output::Done(Some(failure)));
     }
 }

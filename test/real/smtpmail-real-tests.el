@@ -1,4 +1,4 @@
-;;; smtpmail-real-tests.el --- The same mail to four real servers  -*- lexical-binding: t; -*-
+;;; smtpmail-real-tests.el --- The same mail to five real servers  -*- lexical-binding: t; -*-
 
 ;; SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -92,6 +92,22 @@
                       (make-string 512 ?z) "\n")))
     (smtpmail-real-tests--check-body server body body)))
 
+(smtpmail-real-deftest line-of-8000 (postfix smtp-server exim sendmail)
+  "A line that is longer than it may be arrives whole, where the server takes it."
+  (let ((body (concat (make-string 8000 ?x) "\n")))
+    (smtpmail-real-tests--check-body server body body)))
+
+(smtpmail-real-deftest line-of-8000-refused (aiosmtpd)
+  "A line that the server finds too long at the end of the text is an error."
+  (smtpmail-real-with (server 'plain)
+    (should (string-match-p
+             "\\`Sending failed: 500 .*[Ll]ine too long"
+             (smtpmail-real-refusal
+              server
+              (lambda ()
+                (smtpmail-real-mail smtpmail-real-tests--header
+                                    (make-string 8000 ?x))))))))
+
 (smtpmail-real-deftest no-final-newline t
   "A last line without newline gets one."
   (smtpmail-real-tests--check-body server "no newline" "no newline\n"))
@@ -105,6 +121,30 @@
   (let ((body (mapconcat (lambda (n) (format ".%d" n))
                          (number-sequence 1 100000) "\n")))
     (smtpmail-real-tests--check-body server body (concat body "\n"))))
+
+(smtpmail-real-deftest chunking (postfix exim)
+  "By BDAT, plain and under TLS, the same arrives as by DATA.
+The port with TLS from the start does not offer CHUNKING."
+  (let* ((lines (mapconcat (lambda (n) (format ".%d.\n." n))
+                           (number-sequence 1 3000) "\n"))
+         (body (concat ".\n..\n\n.dot\nFrom here\nBDAT 3 LAST\nRSET\n"
+                       (make-string 998 ?x) "\n" lines "\n..\n."))
+         (bodies
+          (mapcar (lambda (case)
+                    (pcase-let ((`(,kind ,command) case))
+                      (smtpmail-real-with (server kind)
+                        (smtpmail-real-mail smtpmail-real-tests--header body)
+                        (let ((text (nth 2 (smtpmail-real-arrived server)))
+                              (trace (smtpmail-real-trace server)))
+                          (should (equal (smtpmail-real-count
+                                          " C: \\(BDAT [0-9]\\{4,\\} LAST\\|DATA\\)$" trace)
+                                         1))
+                          (should (string-match-p (concat " C: " command) trace))
+                          (smtpmail-real-body text)))))
+                  '((plain "BDAT") (starttls "BDAT") (ssl "DATA")))))
+    (should (equal (nth 0 bodies) (concat body "\n")))
+    (should (equal (nth 0 bodies) (nth 1 bodies)))
+    (should (equal (nth 0 bodies) (nth 2 bodies)))))
 
 ;;;; Protected, and logged in
 
@@ -136,7 +176,7 @@
   "STARTTLS, then AUTH LOGIN."
   (smtpmail-real-tests--check-login server 'starttls 'login))
 
-(smtpmail-real-deftest starttls-cram-md5 (postfix smtp-server exim)
+(smtpmail-real-deftest starttls-cram-md5 (postfix smtp-server exim sendmail)
   "STARTTLS, then AUTH CRAM-MD5."
   (smtpmail-real-tests--check-login server 'starttls 'cram-md5))
 
@@ -201,7 +241,8 @@
       (should-not (string-search "wrong-password" text))
       (let ((trace (smtpmail-real-trace server)))
         (should (= 1 (smtpmail-real-count " C: AUTH " trace)))
-        (should (= 0 (smtpmail-real-count " C: MAIL" trace)))
+        ;; Its envelope may ride behind AUTH; its text must not.
+        (should (= 0 (smtpmail-real-count " C: <.*octets of message>" trace)))
         (should-not (string-search
                      (base64-encode-string "\0alice\0wrong-password" t) trace))))))
 
@@ -263,7 +304,7 @@
                     (string-match-p "bcc\\|eve@" text))))))
 
 ;; smtp-server takes no quoted local part: 501.
-(smtpmail-real-deftest quoted-recipient (postfix aiosmtpd exim)
+(smtpmail-real-deftest quoted-recipient (postfix aiosmtpd exim sendmail)
   "A local part that needs quotes has them in RCPT."
   (smtpmail-real-with (server 'plain)
     (smtpmail-real-tests--to "\"quoted local\"@example.org, bob@example.org")
@@ -361,7 +402,7 @@
               server
               (lambda () (smtpmail-real-tests--to "bob@elsewhere.example")))))))
 
-(smtpmail-real-deftest smtputf8 t
+(smtpmail-real-deftest smtputf8 (postfix aiosmtpd smtp-server exim)
   "An address beyond ASCII goes where SMTPUTF8 is offered."
   (smtpmail-real-with (server 'starttls
                        smtpmail-code-conv-from 'utf-8)
@@ -370,14 +411,77 @@
     (should (= 1 (smtpmail-real-count " C: MAIL .* SMTPUTF8"
                                       (smtpmail-real-trace server))))))
 
-(smtpmail-real-deftest no-smtputf8 (smtp-server)
+(smtpmail-real-deftest no-smtputf8 (smtp-server sendmail)
   "An address beyond ASCII does not go where SMTPUTF8 is not offered.
-The port in clear of smtp-server does not."
+The port in clear of smtp-server does not; sendmail knows it not at all."
   (smtpmail-real-with (server 'plain
                        smtpmail-code-conv-from 'utf-8)
     (let ((text (smtpmail-real-refusal
                  server (lambda () (smtpmail-real-tests--to "jörg@example.org")))))
       (should (string-match-p "SMTPUTF8" text)))))
+
+;;;; What one server only does
+
+(defun smtpmail-real-tests--say (server &rest lines)
+  "Say LINES, of a session up to QUIT, to SERVER; return what it says."
+  (with-temp-buffer
+    (let ((process (make-network-process
+                    :name "raw" :buffer (current-buffer) :noquery t
+                    :host "127.0.0.1" :coding 'binary :sentinel #'ignore
+                    :service (smtpmail-real-port server 'plain))))
+      (unwind-protect
+          (progn
+            (dolist (line lines)
+              (let ((start (point-max)))
+                (should (smtpmail-real--await
+                         smtpmail-real--delivery-limit
+                         (progn (goto-char start)
+                                (re-search-forward "^[0-9]+ .*\r\n" nil t))
+                         process)))
+              (process-send-string process (concat line "\r\n")))
+            (should (smtpmail-real--await smtpmail-real--delivery-limit
+                                          (not (process-live-p process)) process))
+            (buffer-string))
+        (delete-process process)))))
+
+(smtpmail-real-deftest verbose (sendmail)
+  "The 050 lines that come before the reply to a message are no reply."
+  (smtpmail-real-with (server 'plain)
+    ;; The trace does not show them, so this does: they come.
+    (should (string-match-p
+             "^050 .*\r\n\\(?:050 .*\r\n\\)*250 "
+             (smtpmail-real-tests--say
+              server "EHLO x" "VERB" "MAIL FROM:<alice@example.org>"
+              "RCPT TO:<bob@example.org>" "DATA" "Subject: S\r\n\r\nHello\r\n."
+              "QUIT")))
+    (push (car (smtpmail-real--await smtpmail-real--delivery-limit
+                                     (smtpmail-real--unseen server)))
+          smtpmail-real--seen))
+  (smtpmail-real-with (server 'plain
+                       smtpmail-debug-verb t)
+    (smtpmail-real-tests--to "bob@example.org")
+    (should (smtpmail-real-arrived server))
+    (let ((trace (smtpmail-real-trace server)))
+      (should (= 1 (smtpmail-real-count " C: VERB" trace)))
+      (should (= 1 (smtpmail-real-count " S: 250 .*Message accepted" trace)))
+      (should (= 1 (smtpmail-real-count " C: QUIT" trace))))))
+
+(smtpmail-real-deftest announced-before-tls (sendmail)
+  "AUTH that is announced before TLS is not used before it."
+  (smtpmail-real-with (server 'starttls)
+    (smtpmail-real-tests--to "bob@example.org")
+    (should (smtpmail-real-arrived server))
+    (should (string-match-p "S: 250[ -]AUTH \\(?:.*\n\\)+.*C: STARTTLS\\(?:.*\n\\)+.*C: AUTH "
+                            (smtpmail-real-trace server)))
+    (should (= 1 (smtpmail-real-count " C: AUTH " (smtpmail-real-trace server))))))
+
+(smtpmail-real-deftest greeting-of-several-lines (exim)
+  "Nothing is said before the last line of a greeting is there."
+  (smtpmail-real-with (server 'plain)
+    (smtpmail-real-tests--to "bob@example.org")
+    (should (smtpmail-real-arrived server))
+    (should (string-match-p "S: 220-.*\n.*S: 220 .*\n.*C: EHLO "
+                            (smtpmail-real-trace server)))))
 
 ;;;; Attachments
 

@@ -32,7 +32,7 @@
 (require 'mml)
 (require 'smtpmail)
 
-(defconst smtpmail-real--servers '(postfix aiosmtpd smtp-server exim)
+(defconst smtpmail-real--servers '(postfix aiosmtpd smtp-server exim sendmail)
   "The servers, as test/servers/run names them.")
 
 (defconst smtpmail-real--start-limit 300
@@ -313,6 +313,17 @@ two need a login, which auth-source has.  VALUEs are bound last."
    (directory-files (plist-get server :mailbox) t "\\`[^.]")
    smtpmail-real--seen :test #'equal))
 
+(defun smtpmail-real--comparable (server text)
+  "Return TEXT without what SERVER may change in a message.
+That is nothing, but for sendmail the white space in the header: it folds
+fields of addresses anew."
+  (if (not (equal (plist-get server :server) "sendmail"))
+      text
+    (let ((end (or (string-match "\n\n" text) (length text))))
+      (concat (replace-regexp-in-string "[ \t]+\\|\n[ \t]+" " "
+                                        (substring text 0 end))
+              (substring text end)))))
+
 (defun smtpmail-real-arrived (server)
   "Return (SENDER RECIPIENTS TEXT) of the one message that SERVER got.
 RECIPIENTS are sorted; TEXT, octets with LF line ends, is that of the
@@ -330,7 +341,10 @@ sender, and has to be what was prepared."
                                      nil '(t nil) nil file))))
       (setq text (buffer-string)))
     ;; The texts are not shown, they may be long: where they part is.
-    (should (eq t (compare-strings text nil nil smtpmail-real--prepared nil nil)))
+    (should (eq t (compare-strings
+                   (smtpmail-real--comparable server text) nil nil
+                   (smtpmail-real--comparable server smtpmail-real--prepared)
+                   nil nil)))
     (with-temp-buffer
       (insert-file-contents (expand-file-name (file-name-nondirectory file)
                                               (plist-get server :envelopes)))

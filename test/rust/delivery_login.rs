@@ -104,6 +104,23 @@ fn a_wrong_password_is_asked_again() {
     });
     ended.assert_accepted();
     assert_eq!(server.report().auth_attempts, 2);
+    // An envelope rode behind the first AUTH.
+    assert_eq!(server.sessions(), 2);
+}
+
+#[test]
+fn a_wrong_password_without_a_rider_is_asked_again_on_the_same_connection() {
+    let mut options = users();
+    options.caps_tls = Some(vec!["AUTH PLAIN LOGIN".into()]);
+    let server = start(options);
+    let mut asked = 0;
+    let ended = deliver_answering(request(&server), |_| {
+        asked += 1;
+        let password = if asked == 1 { WRONG } else { PASSWORD };
+        answer_with(password, Mechanism::Plain)
+    });
+    ended.assert_accepted();
+    assert_eq!((asked, server.report().auth_attempts), (2, 2));
     assert_eq!(server.sessions(), 1);
 }
 
@@ -327,10 +344,30 @@ fn the_server_leaves_behind_its_demand() {
 fn the_server_leaves_the_moment_the_answer_comes() {
     // It falls over at the first AUTH: the connection had died unseen.
     let server = start(users().on("auth#1=reset"));
-    let ended = deliver_answering(request(&server), |_| Some(good_login()));
+    let ended = deliver_answering(request(&server), |_| {
+        answer_with(PASSWORD, Mechanism::Login)
+    });
     // A reply that never came is no word on the password.
     assert_eq!(ended.failure().phase, Phase::Auth);
     assert_eq!(server.report().auth_attempts, 1);
+}
+
+#[test]
+fn the_server_leaves_since_something_rides_behind_auth() {
+    let server = start(users().on("auth#1=reset"));
+    let ended = deliver_answering(request(&server), |_| {
+        answer_with(PASSWORD, Mechanism::Plain)
+    });
+    ended.assert_accepted();
+    assert_eq!(server.report().auth_attempts, 2);
+    let trace = ended.trace();
+    let (first, second) = trace.split_once("does not work").expect("a reason");
+    assert!(first.contains("PIPELINING behind AUTH"), "{trace}");
+    let waited = second.find("S: 235").expect("a login");
+    assert!(
+        waited < second.find("C: MAIL").expect("a message"),
+        "{trace}"
+    );
 }
 
 #[test]

@@ -12,11 +12,12 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use smtpmail_core::smtp::address::{EhloName, Mailbox, ReversePath};
 use smtpmail_core::smtp::command::Command;
+use smtpmail_core::smtp::content::Framing;
 use smtpmail_core::smtp::dialogue::{
     Dialogue, Input, LoginAnswer, MAX_COMMAND_OCTETS_IN_FLIGHT, MAX_COMMANDS_IN_FLIGHT, Message,
     MessageId, Output, Plan, Question, RefusedRecipients, SaslContext, Security, Verdict,
 };
-use smtpmail_core::smtp::failure::{Failure, FailureKind};
+use smtpmail_core::smtp::failure::{Failure, FailureKind, Phase};
 use smtpmail_core::smtp::reply::{Reply, ReplyClass};
 use smtpmail_core::smtp::sasl::{Credentials, Mechanism};
 use smtpmail_core::smtp::secret::Secret;
@@ -32,7 +33,7 @@ const CODES: [u16; 22] = [
     552, 554, 559,
 ];
 
-const EXTENSIONS: [&str; 9] = [
+const EXTENSIONS: [&str; 10] = [
     "PIPELINING",
     "STARTTLS",
     "AUTH CRAM-MD5 PLAIN LOGIN",
@@ -42,6 +43,7 @@ const EXTENSIONS: [&str; 9] = [
     "SMTPUTF8",
     "VERB",
     "XUSR",
+    "CHUNKING",
 ];
 
 fn login(required: bool) -> LoginAnswer {
@@ -51,7 +53,10 @@ fn login(required: bool) -> LoginAnswer {
             secret: Secret::from(PASSWORD),
             authzid: None,
         }),
-        mechanisms: vec![Mechanism::CramMd5, Mechanism::Plain, Mechanism::Login],
+        mechanisms: match required {
+            true => vec![Mechanism::Plain],
+            false => vec![Mechanism::CramMd5, Mechanism::Plain, Mechanism::Login],
+        },
         required,
     }
 }
@@ -97,6 +102,7 @@ fn plan(seed: u16) -> Plan {
             1 => RefusedRecipients::Ask,
             _ => RefusedRecipients::SendRest,
         },
+        without: Vec::new(),
     }
 }
 
@@ -122,7 +128,10 @@ struct Seen {
     /// Replies that count as refusals for the policy.
     refused: usize,
     invited: bool,
+    mail_refused: bool,
     text_sent: bool,
+    /// The reply to the end of the text.
+    word: Option<ReplyClass>,
     finished: usize,
 }
 
@@ -140,6 +149,16 @@ struct Observer {
     clear_allowed: bool,
     send_rest: bool,
     pipelining: bool,
+    chunking: bool,
+    /// The code of the last reply.
+    code: u16,
+    /// The text under way will not come to its end.
+    lost: bool,
+    /// What was said last of all in a transaction.
+    said: Option<Due>,
+    chunks: usize,
+    riders: usize,
+    rider_wanted: bool,
     done: bool,
     quit: bool,
     accepted: usize,
@@ -162,6 +181,13 @@ impl Observer {
             tls_wanted: false,
             send_rest: false,
             pipelining: false,
+            chunking: false,
+            code: 0,
+            lost: false,
+            said: None,
+            chunks: 0,
+            riders: 0,
+            rider_wanted: false,
             done: false,
             quit: false,
             accepted: 0,
@@ -182,13 +208,33 @@ impl Observer {
 
     fn observe(&mut self, output: Output) {
         match output {
+            Output::Note(_) => {}
             Output::Send(commands) => commands.iter().for_each(|command| self.sent(command)),
             Output::StartTls => self.tls_wanted = true,
-            Output::SendText(id) => {
+            Output::SendText(id, framing) => {
                 let seen = &self.messages[&id];
-                assert!(seen.invited, "text without 354: {seen:?}");
-                assert!(seen.accepted > 0, "text for nobody: {seen:?}");
-                assert_eq!(seen.recipient_replies, seen.recipients, "{seen:?}");
+                assert!(
+                    !self.due.contains(&Due::Auth),
+                    "text before the word on AUTH"
+                );
+                let asked = seen.recipient_replies == seen.recipients;
+                match framing {
+                    Framing::Data => {
+                        assert!(seen.invited, "text without 354: {seen:?}");
+                        assert!(asked, "{seen:?}");
+                        self.due.push_back(Due::Final(id));
+                    }
+                    Framing::Chunk => {
+                        assert_eq!(self.said, Some(Due::Final(id)), "text without BDAT");
+                        let only = seen.recipients == 1;
+                        assert!(
+                            asked || only || self.policy == RefusedRecipients::SendRest,
+                            "{seen:?}"
+                        );
+                        self.chunks += 1;
+                    }
+                }
+                assert!(seen.accepted > 0 || !asked, "text for nobody: {seen:?}");
                 assert!(
                     seen.refused == 0
                         || self.policy == RefusedRecipients::SendRest
@@ -198,7 +244,6 @@ impl Observer {
                 assert!(self.text.is_none(), "one text at a time");
                 self.text = Some(id);
                 self.texts += 1;
-                self.due.push_back(Due::Final(id));
             }
             Output::Ask(question) => {
                 if matches!(question, Question::RefusedRecipients(..)) {
@@ -206,7 +251,8 @@ impl Observer {
                 }
                 self.question = Some(question);
             }
-            Output::Ready | Output::Heard(_) => {}
+            Output::LoggingIn => self.rider_wanted = true,
+            Output::Ready | Output::Heard(_) | Output::SwitchOff(..) => {}
             Output::Finished(id, outcome) => {
                 let seen = self.messages.get_mut(&id).expect("a message that was fed");
                 seen.finished += 1;
@@ -214,10 +260,22 @@ impl Observer {
                 match outcome.verdict {
                     Verdict::Accepted(reply) => {
                         assert!(seen.text_sent && reply.class() == ReplyClass::Completed);
+                        assert!(seen.accepted > 0, "for nobody: {seen:?}");
+                        assert_eq!(seen.word, Some(ReplyClass::Completed));
                         self.accepted += 1;
                     }
                     Verdict::Unknown(_) => assert!(seen.text_sent),
-                    Verdict::Failed(_) | Verdict::LoginDemanded(_) | Verdict::Untried(_) => {}
+                    Verdict::Failed(_) | Verdict::LoginDemanded(_) | Verdict::Untried(_) => {
+                        // Told as not taken: the server has said so, or that it
+                        // knows nothing of what came behind.
+                        let asked = seen.recipient_replies == seen.recipients;
+                        let for_nobody = seen.mail_refused || asked && seen.accepted == 0;
+                        let told = match seen.word {
+                            Some(word) => word != ReplyClass::Completed,
+                            None => matches!(self.code, 421 | 500 | 502),
+                        };
+                        assert!(!seen.text_sent || for_nobody || told, "{seen:?}");
+                    }
                 }
             }
             Output::Done(failure) => {
@@ -254,6 +312,9 @@ impl Observer {
             Command::Mail(path, _) => {
                 let id = path.as_str()[1..].split('@').next().expect("a local part");
                 self.current = id.parse().expect("a number");
+                let rides = matches!(self.due.back(), Some(Due::Final(_)));
+                assert!(!rides || !self.chunking, "no RSET behind BDAT");
+                self.riders += usize::from(self.due.contains(&Due::Auth));
                 Due::Mail(self.current)
             }
             Command::Rcpt(mailbox) => {
@@ -261,12 +322,17 @@ impl Observer {
                 Due::Recipient(self.current)
             }
             Command::Data => Due::Data(self.current),
+            Command::Bdat(_) => {
+                assert!(self.chunking, "BDAT without CHUNKING");
+                Due::Final(self.current)
+            }
             Command::Quit => {
                 self.quit = true;
                 return;
             }
             Command::Rset | Command::Old(_) | Command::Line(_) => Due::Other,
         };
+        self.said = Some(due);
         self.due.push_back(due);
         let room = match self.pipelining {
             true => MAX_COMMANDS_IN_FLIGHT,
@@ -281,7 +347,16 @@ impl Observer {
 
     fn reply(&mut self, reply: Reply) {
         let class = reply.class();
+        self.code = reply.code();
         match self.due.pop_front() {
+            Some(Due::Mail(id)) if class != ReplyClass::Completed => {
+                let seen = self.messages.get_mut(&id).expect("a message that was fed");
+                seen.mail_refused = true;
+            }
+            Some(Due::Final(id)) => {
+                let seen = self.messages.get_mut(&id).expect("a message that was fed");
+                seen.word = Some(class);
+            }
             Some(Due::Recipient(id)) => {
                 let seen = self.messages.get_mut(&id).expect("a message that was fed");
                 seen.recipient_replies += 1;
@@ -296,8 +371,11 @@ impl Observer {
                     .invited = true;
             }
             Some(Due::Ehlo) => {
-                self.pipelining = class == ReplyClass::Completed
-                    && reply.lines().skip(1).any(|line| line == b"PIPELINING");
+                let offers = |keyword: &[u8]| {
+                    class == ReplyClass::Completed
+                        && reply.lines().skip(1).any(|line| line == keyword)
+                };
+                (self.pipelining, self.chunking) = (offers(b"PIPELINING"), offers(b"CHUNKING"));
             }
             _ => {}
         }
@@ -332,6 +410,14 @@ impl Observer {
                 .text_sent = true;
         }
         self.handle(Input::TextSent);
+    }
+
+    fn text_lost(&mut self) {
+        if self.text.is_some() && !self.lost {
+            self.lost = true;
+            let failure = Failure::new(FailureKind::Disk, Phase::Text, "no disk");
+            self.handle(Input::TextLost(failure));
+        }
     }
 
     fn clear_login(&mut self, yes: bool) {
@@ -373,7 +459,9 @@ impl Observer {
     fn step(&mut self, choice: u16, extensions: u16) {
         let (sensible, which) = (choice & 15 > 1, usize::from(choice >> 4));
         let bad = Reply::new(CODES[which % CODES.len()], vec![b"PDFAbXg+".to_vec()]);
-        if sensible && self.tls_wanted {
+        if sensible && std::mem::take(&mut self.rider_wanted) {
+            self.feed_message(1 + which % 3, 100);
+        } else if sensible && self.tls_wanted {
             self.tls_ready();
         } else if sensible && self.question.is_some() {
             let yes = which % 4 > 0;
@@ -388,7 +476,7 @@ impl Observer {
                 }
                 _ => self.send_rest(yes),
             }
-        } else if sensible && self.text.is_some() {
+        } else if sensible && self.text.is_some() && !self.lost {
             self.text_sent();
         } else if sensible && !self.due.is_empty() && which % 8 > 0 {
             self.reply(self.good_reply(extensions));
@@ -405,7 +493,9 @@ impl Observer {
                 8 => self.send_rest(which & 16 > 0),
                 9 if self.tls_wanted || which & 16 > 0 => self.tls_ready(),
                 9 => self.clear_login(which & 32 > 0),
-                _ => self.text_sent(),
+                _ if which & 16 > 0 => self.text_lost(),
+                _ if !self.lost => self.text_sent(),
+                _ => {}
             }
         }
     }
@@ -414,6 +504,7 @@ impl Observer {
 #[test]
 fn whatever_happens() {
     let (texts, accepted, logins, dones) = (Cell::new(0), Cell::new(0), Cell::new(0), Cell::new(0));
+    let (chunks, riders) = (Cell::new(0), Cell::new(0));
     let mut runner = TestRunner::new(Config {
         cases: CASES,
         failure_persistence: None,
@@ -437,12 +528,16 @@ fn whatever_happens() {
             observer.reply(Reply::new(250, vec![]));
             texts.set(texts.get() + observer.texts);
             accepted.set(accepted.get() + observer.accepted);
+            chunks.set(chunks.get() + observer.chunks);
+            riders.set(riders.get() + observer.riders);
             Ok(())
         })
         .unwrap_or_else(|error| panic!("{error}"));
     // A walk that never gets anywhere would prove nothing.
     for (what, count) in [
         ("texts", &texts),
+        ("texts as chunks", &chunks),
+        ("envelopes behind AUTH", &riders),
         ("acceptances", &accepted),
         ("logins", &logins),
         ("ends by QUIT", &dones),

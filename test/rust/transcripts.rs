@@ -24,11 +24,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use smtpmail_core::smtp::address::{EhloName, Mailbox, ReversePath};
 use smtpmail_core::smtp::command::{Command, Line};
+use smtpmail_core::smtp::content::Framing;
 use smtpmail_core::smtp::dialogue::{
     CredentialsReason, Dialogue, Input, LoginAnswer, Message, Outcome, Output, Plan, Question,
-    RecipientVerdict, RefusedRecipients, SaslContext, Security, Verdict,
+    RecipientVerdict, RefusedRecipients, SaslContext, Security, SpeedUp, Verdict,
 };
-use smtpmail_core::smtp::failure::{Failure, FailureKind};
+use smtpmail_core::smtp::failure::{Failure, FailureKind, Phase};
 use smtpmail_core::smtp::reply::ReplyReader;
 use smtpmail_core::smtp::sasl::{Credentials, Mechanism};
 use smtpmail_core::smtp::secret::Secret;
@@ -58,6 +59,7 @@ enum Event {
     Yes(bool),
     TlsReady,
     TextSent,
+    TextLost,
     NoMoreMessages,
     Closed(FailureKind),
     /// The state that must be seen from outside.
@@ -68,12 +70,13 @@ enum Event {
 }
 
 impl Event {
-    /// `L:` lines that go in, or look: `sent`, `tls ready`, `no more`, `closed`, `timeout`,
+    /// `L:` lines that go in, or look: `sent`, `text lost`, `tls ready`, `no more`, `closed`, `timeout`,
     /// `answer USER SECRET [required]`, `answer none|yes|no`, `phase NAME`,
     /// `no clock`, `logged in`, `leftovers`. All others are expected to come out.
     fn parse(text: &str, mechanisms: &[Mechanism]) -> Self {
         match text.split(' ').collect::<Vec<_>>()[..] {
             ["sent"] => Self::TextSent,
+            ["text", "lost"] => Self::TextLost,
             ["tls", "ready"] => Self::TlsReady,
             ["no", "more"] => Self::NoMoreMessages,
             ["closed"] => Self::Closed(FailureKind::Closed),
@@ -123,7 +126,7 @@ fn setting(word: &str) -> (&str, &str) {
 /// `ehlo=NAME`, `security=implicit|never|opportunistic|required`,
 /// `mechanisms=A,B`, `login=USER:SECRET`, `login-final` (that login is required
 /// of the server), `login-required`, `clear-login-allowed`, `verb`,
-/// `refused=abort|ask|send-rest`.
+/// `refused=abort|ask|send-rest`, `without=chunking|pipelining|pipelined-login`.
 fn plan(text: &str) -> (Plan, Vec<Mechanism>) {
     let mut plan = Plan {
         ehlo_name: EhloName::parse("client.example.org").expect("it is a name"),
@@ -138,6 +141,7 @@ fn plan(text: &str) -> (Plan, Vec<Mechanism>) {
         },
         verb: false,
         refused_recipients: RefusedRecipients::Ask,
+        without: Vec::new(),
     };
     let mut mechanisms = vec![Mechanism::CramMd5, Mechanism::Plain, Mechanism::Login];
     let mut known: Option<(String, String)> = None;
@@ -165,6 +169,9 @@ fn plan(text: &str) -> (Plan, Vec<Mechanism>) {
             ("verb", "") => plan.verb = true,
             ("refused", "abort") => plan.refused_recipients = RefusedRecipients::Abort,
             ("refused", "ask") => plan.refused_recipients = RefusedRecipients::Ask,
+            ("without", "chunking") => plan.without.push(SpeedUp::Chunking),
+            ("without", "pipelining") => plan.without.push(SpeedUp::Pipelining),
+            ("without", "pipelined-login") => plan.without.push(SpeedUp::PipelinedLogin),
             ("refused", "send-rest") => plan.refused_recipients = RefusedRecipients::SendRest,
             _ => panic!("no such setting of a plan: {key}={value}"),
         }
@@ -299,7 +306,12 @@ fn shown(output: &Output) -> Vec<String> {
     let line = match output {
         Output::Send(commands) => return commands.iter().map(wire_shown).collect(),
         Output::StartTls => "tls".into(),
-        Output::SendText(id) => format!("text {id}"),
+        Output::SendText(id, Framing::Data) => format!("text {id}"),
+        Output::SendText(id, Framing::Chunk) => format!("chunk {id}"),
+        Output::LoggingIn => "logging in".into(),
+        Output::SwitchOff(speed_up, failure) => {
+            format!("off {} {}", speed_up.name(), failure_shown(failure))
+        }
         Output::Heard(reply) => format!("heard {}", reply.text()),
         Output::Ready => "ready".into(),
         Output::Ask(Question::Credentials { offered, reason }) => match reason {
@@ -312,6 +324,7 @@ fn shown(output: &Output) -> Vec<String> {
         }
         Output::Finished(id, outcome) => format!("finished {id} {}", outcome_shown(outcome)),
         Output::Done(None) => "done".into(),
+        Output::Note(text) => format!("note {text}"),
         Output::Done(Some(failure)) => format!("done {}", failure_shown(failure)),
     };
     vec![format!("L: {line}")]
@@ -435,6 +448,10 @@ impl<'a> Run<'a> {
                     self.handle(Input::TlsReady);
                 }
                 Event::TextSent => self.handle(Input::TextSent),
+                Event::TextLost => {
+                    let failure = Failure::new(FailureKind::Disk, Phase::Text, "no disk");
+                    self.handle(Input::TextLost(failure));
+                }
                 Event::Say(line) => {
                     let line = Line::new(Secret::from(line.as_str())).expect("one line");
                     self.handle(Input::Say(line));

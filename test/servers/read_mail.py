@@ -5,10 +5,10 @@
 Write to standard output the message in FILE as its sender gave it, so that bytes can
 be compared:
 
-  * the Received field that our Postfix or Exim put on top is taken away.  Only
+  * the Received field that our Postfix, Exim or sendmail put on top is taken away.  Only
     leading Received fields with "by mx.example.org" are; the sender's own stay.
     (No server here adds Return-Path, Delivered-To or X-Original-To.)
-  * CR LF becomes LF.  Postfix and Exim keep LF line ends, the others CR LF.  A CR
+  * CR LF becomes LF.  Postfix, Exim and sendmail keep LF line ends, the others CR LF.  A CR
     that no LF follows stays.
 
 Nothing else changes; what still differs, the sender or the server changed.

@@ -1,7 +1,7 @@
 //! What the courier has to ask, and what it makes of the answers.
 
 use super::{Courier, End, place_of};
-use crate::delivery::mailbox::{Answer, Event, Question, QuestionId, Verdict};
+use crate::delivery::mailbox::{Answer, Event, Question, QuestionId, TrustAnswer, Verdict};
 use crate::delivery::session::Session;
 use crate::net::signal::Signal;
 use crate::smtp::dialogue::{self, CredentialsReason, Input, LoginAnswer, RefusedRecipients};
@@ -22,6 +22,12 @@ pub(super) enum Kind {
     ClearLogin,
     /// Of the mail at this place.
     RefusedRecipients(usize),
+    /// Of a certificate that was not accepted, by its SHA-256, and why.
+    Certificate(String, Failure),
+    /// Of our key.
+    Passphrase,
+    /// After the failure for want of TLS.
+    WithoutTls(Failure),
 }
 
 impl Courier<'_> {
@@ -135,6 +141,22 @@ impl Courier<'_> {
                     session.feed(Input::SendRest(yes));
                 }
             }
+            (Answer::Trust(answer), Kind::Certificate(fingerprint, failure), _) => match answer {
+                TrustAnswer::No => return Err(failure),
+                TrustAnswer::Once | TrustAnswer::Always => {
+                    let always = answer == TrustAnswer::Always;
+                    self.server
+                        .trust_certificate(fingerprint, always, self.mailbox);
+                }
+            },
+            (Answer::Passphrase(Some(passphrase)), Kind::Passphrase, _) => {
+                self.passphrase = Some(passphrase);
+            }
+            (Answer::Passphrase(None), Kind::Passphrase, _) => {
+                return Err(self.locked_key());
+            }
+            (Answer::Yes(true), Kind::WithoutTls(_), _) => self.server.allow_without_tls(),
+            (Answer::Yes(false), Kind::WithoutTls(failure), _) => return Err(failure),
             // Our own Lisp answered another question: as good as a refusal.
             (..) => {
                 let text = "the question was not answered";

@@ -1,7 +1,12 @@
-//! Tables, properties and speed of [`super`].
+//! Tables and properties of [`super`].
 
 use super::*;
 use proptest::prelude::*;
+
+/// As [`Encoder::fill`], of a whole text.
+fn fill(encoder: &mut Encoder, text: &[u8], out: &mut Vec<u8>, room: usize) -> bool {
+    encoder.fill(&text[encoder.taken()..], true, out, room)
+}
 
 /// The whole wire form, in slices of `room` octets, each checked for its size.
 fn encode(framing: Framing, text: &[u8], room: usize) -> Vec<u8> {
@@ -9,7 +14,7 @@ fn encode(framing: Framing, text: &[u8], room: usize) -> Vec<u8> {
     let mut wire = Vec::new();
     loop {
         let before = wire.len();
-        let finished = encoder.fill(text, &mut wire, room);
+        let finished = fill(&mut encoder, text, &mut wire, room);
         assert!(wire.len() - before <= room, "more than the room");
         assert!(
             finished || wire.len() - before == room,
@@ -18,7 +23,7 @@ fn encode(framing: Framing, text: &[u8], room: usize) -> Vec<u8> {
         if finished {
             let len = wire.len();
             assert!(
-                encoder.fill(text, &mut wire, room),
+                fill(&mut encoder, text, &mut wire, room),
                 "finished stays finished"
             );
             assert_eq!(wire.len(), len, "nothing follows the end");
@@ -138,9 +143,9 @@ fn wire_forms() {
 fn fill_appends_and_takes_no_room_as_no_progress() {
     let mut encoder = Encoder::new(Framing::Data);
     let mut out = b"DATA\r\n".to_vec();
-    assert!(!encoder.fill(b"a", &mut out, 0));
+    assert!(!fill(&mut encoder, b"a", &mut out, 0));
     assert_eq!(out, b"DATA\r\n");
-    assert!(encoder.fill(b"a", &mut out, 6));
+    assert!(fill(&mut encoder, b"a", &mut out, 6));
     assert_eq!(out, b"DATA\r\na\r\n.\r\n");
 }
 
@@ -243,7 +248,7 @@ proptest! {
     ) {
         let mut encoder = Encoder::new(Framing::Data);
         let mut wire = Vec::new();
-        let finished = rooms.iter().any(|&room| encoder.fill(&text, &mut wire, room));
+        let finished = rooms.iter().any(|&room| fill(&mut encoder, &text, &mut wire, room));
         let whole = encode(Framing::Data, &text, usize::MAX);
         prop_assert!(whole.starts_with(&wire));
         prop_assert_eq!(finished, wire.len() == whole.len() && rooms.iter().sum::<usize>() >= whole.len());
@@ -264,60 +269,45 @@ proptest! {
         prop_assert_eq!(facts.header_eight_bit, normal[..header].iter().any(|&b| b > 127));
         prop_assert_eq!(facts.first_nul, text.iter().position(|&b| b == 0));
     }
-}
 
-/// Measures; run with `cargo test --release --lib -- --ignored --nocapture speed`.
-#[test]
-#[ignore = "measures the speed of a release build"]
-fn speed() {
-    const TOTAL: usize = 64 << 20;
-    const SLICE: usize = 64 << 10;
-    let of_lines = |end: &str, lens: &[usize]| -> Vec<u8> {
-        let lines = lens
-            .iter()
-            .map(|&len| "x".repeat(len) + end)
-            .collect::<String>();
-        lines.into_bytes().into_iter().cycle().take(TOTAL).collect()
-    };
-    for (name, text, survey_goal, encode_goal) in [
-        ("base64, LF", of_lines("\n", &[76]), 1000.0, 500.0),
-        ("base64, CRLF", of_lines("\r\n", &[76]), 1000.0, 500.0),
-        ("long lines", of_lines("\n", &[5000]), 1000.0, 500.0),
-        (
-            "short lines",
-            of_lines("\n", &[3, 12, 0, 25, 7, 18]),
-            0.0,
-            500.0,
-        ),
-        (
-            "mixed lines",
-            of_lines("\n", &[70, 2000, 0, 72, 10]),
-            1000.0,
-            500.0,
-        ),
-    ] {
-        let megabytes = TOTAL as f64 / 1e6;
-        let started = std::time::Instant::now();
-        let facts = core::hint::black_box(survey(core::hint::black_box(&text)));
-        let survey_rate = megabytes / started.elapsed().as_secs_f64();
-        let mut out = Vec::with_capacity(SLICE);
-        let mut encoder = Encoder::new(Framing::Data);
-        let mut written = 0;
-        let started = std::time::Instant::now();
-        loop {
-            out.clear();
-            let finished = encoder.fill(&text, &mut out, SLICE);
-            written += core::hint::black_box(&out).len() as u64;
-            if finished {
-                break;
+    #[test]
+    fn pieces_make_the_same_wire_form(
+        text in tricky_text(),
+        pieces in proptest::collection::vec(2..9_usize, 1..40),
+        room in 1..40_usize,
+    ) {
+        for framing in [Framing::Chunk, Framing::Data] {
+            let mut encoder = Encoder::new(framing);
+            let mut wire = Vec::new();
+            let mut lens = pieces.iter().cycle();
+            loop {
+                let rest = &text[encoder.taken()..];
+                let len = *lens.next().expect("endless");
+                let before = (encoder.taken(), wire.len());
+                let is_last = len >= rest.len();
+                if encoder.fill(&rest[..len.min(rest.len())], is_last, &mut wire, room) {
+                    prop_assert!(is_last, "finished before its end");
+                    break;
+                }
+                prop_assert!((encoder.taken(), wire.len()) != before, "stuck");
             }
+            prop_assert_eq!(wire, encode(framing, &text, usize::MAX));
         }
-        let encode_rate = megabytes / started.elapsed().as_secs_f64();
-        assert_eq!(written, facts.stuffed_len + 3);
-        println!("{name}: survey {survey_rate:.0} MB/s, encode {encode_rate:.0} MB/s");
-        assert!(
-            survey_rate > survey_goal && encode_rate > encode_goal,
-            "{name} is too slow"
-        );
+    }
+
+    #[test]
+    fn a_survey_in_pieces_finds_the_same(
+        text in tricky_text(),
+        pieces in proptest::collection::vec(0..9_usize, 1..40),
+    ) {
+        let mut survey_in_pieces = Survey::default();
+        let mut rest = text.as_slice();
+        for len in pieces {
+            let (piece, after) = rest.split_at(len.min(rest.len()));
+            survey_in_pieces.look(piece);
+            rest = after;
+        }
+        survey_in_pieces.look(rest);
+        prop_assert_eq!(survey_in_pieces.facts(), survey(&text));
     }
 }

@@ -1,12 +1,17 @@
 //! Commands in flight: what is said in transactions, in which order, how much of
-//! it at once, and which reply answers what (RFC 2920 §3.1).
+//! it at once, and which reply answers what (RFC 2920 §3.1, RFC 3030 §2).
+//!
+//! With CHUNKING the text follows its envelope at once where the replies to the
+//! recipients could change nothing, and the next envelope follows the text.
 
 use super::super::capabilities::SizeLimit;
 use super::super::command::{Command, MailParameters};
+use super::super::content::Framing;
 use super::super::failure::{Failure, FailureKind, Phase};
 use super::super::reply::{Reply, ReplyClass};
+use super::speed::SpeedUp;
 use super::transaction::{Message, MessageId, Step, Transaction, Verdict};
-use super::{Dialogue, Output, Question, State};
+use super::{Dialogue, Output, Question, RefusedRecipients, State};
 
 /// Most octets of commands sent and not yet answered: below the socket buffers
 /// of every system, so that a server that reads only after it wrote goes on.
@@ -15,6 +20,14 @@ pub const MAX_COMMAND_OCTETS_IN_FLIGHT: usize = 64 * 1024;
 /// Most commands sent and not yet answered: their replies, at the 64 octets
 /// that they usually have, fit into the same buffers.
 pub const MAX_COMMANDS_IN_FLIGHT: usize = 1024;
+
+/// Most messages given to a server whose fate is not known yet: that many are
+/// unknown if the line breaks. Enough to keep a line of 50 ms busy.
+pub const MAX_MESSAGES_IN_FLIGHT: usize = 16;
+
+/// Largest text that goes to several recipients before it is known whom of them
+/// the server accepts: longer ones cost more than the wait does.
+const MAX_UNASKED_OCTETS: u64 = 1024 * 1024;
 
 /// The command, sent within [`State::Transacting`], whose reply is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,14 +66,22 @@ impl Dialogue {
         };
         if due.is_broken_by(reply.class()) {
             // Out of step: what is said next might be taken for message text.
-            return self.end(Failure::from_reply(phase, reply));
+            return self.end_or_switch_off(Failure::from_reply(phase, reply));
         }
         self.octets_in_flight -= octets;
+        if self.heard_while_closing(due, reply.class()) {
+            return;
+        }
+        if self.complains_of_sequence(due, reply) {
+            return self.switch_off(SpeedUp::Pipelining, Failure::from_reply(phase, reply));
+        }
         let transaction =
             |this: &mut Self, id| this.transactions.iter().position(|t| t.message.id == id);
         match due {
             Due::Rset => match reply.class() {
                 ReplyClass::Completed => {}
+                // What it meant to the transaction behind it, the reply to MAIL tells.
+                _ if self.transactions.front().is_some_and(|t| t.text_started) => {}
                 _ => return self.end(Failure::from_reply(Phase::Idle, reply)),
             },
             Due::Final(id) => return self.on_final_reply(id, reply),
@@ -82,23 +103,58 @@ impl Dialogue {
     }
 
     fn on_final_reply(&mut self, id: MessageId, reply: &Reply) {
-        if !self.text_sent(id) {
-            // There is no way to stop in the middle of a text but this one.
-            return self.end(Failure::from_reply(Phase::Text, reply));
-        }
+        let Some(transaction) = self.transactions.iter().find(|t| t.message.id == id) else {
+            // It was refused by a 421 before, and the server goes on.
+            return self.advance();
+        };
+        let chunk = transaction.framing == Framing::Chunk;
+        let refused = matches!(reply.class(), ReplyClass::Transient | ReplyClass::Permanent);
         let failure = Failure::from_reply(Phase::Final, reply);
-        match reply.class() {
-            ReplyClass::Completed => self.finish(id, Verdict::Accepted(reply.clone())),
-            // Neither yes nor no: the end leaves it unknown.
-            ReplyClass::Intermediate => return self.end(failure),
-            _ => self.finish(id, Verdict::Failed(failure)),
+        let abandoned = transaction.abandoned().cloned();
+        if chunk && abandoned.is_none() && self.disowns_bdat(reply) {
+            return self.on_bdat_disowned(id, failure);
         }
+        if refused && transaction.out_of_sequence && self.transactions.len() == 1 {
+            return self.switch_off(SpeedUp::Pipelining, failure);
+        }
+        if !transaction.text_sent {
+            // There is no way to stop in the middle of a text but this one.
+            let failure = Failure::from_reply(Phase::Text, reply);
+            return match chunk && refused {
+                true => {
+                    self.finish(id, abandoned.unwrap_or(Verdict::Failed(failure.clone())));
+                    self.end_beside(failure)
+                }
+                false => self.end(failure),
+            };
+        }
+        if chunk && abandoned.is_none() && self.is_of_an_address(reply) {
+            let failure = failure.of_kind(FailureKind::Protocol);
+            self.outputs
+                .push_back(Output::SwitchOff(SpeedUp::Chunking, failure.clone()));
+            return self.end(failure);
+        }
+        let verdict = match (abandoned, reply.class()) {
+            // Neither yes nor no: the end leaves it unknown.
+            (_, ReplyClass::Intermediate) => return self.end(failure),
+            // All recipients were refused: this is about nobody.
+            (Some(verdict), _) => verdict,
+            (None, ReplyClass::Completed) => Verdict::Accepted(reply.clone()),
+            (None, _) => Verdict::Failed(failure),
+        };
+        let accepted = matches!(verdict, Verdict::Accepted(_));
+        self.proven |= accepted;
+        self.finish(id, verdict);
+        // A refused BDAT leaves the server where only RSET helps (RFC 3030 §2);
+        // a transaction that rides behind it has said it already.
+        self.reset_needed |= chunk && !accepted && self.transactions.is_empty();
         self.advance();
     }
 
     /// Do whatever can be done now.
     pub(super) fn advance(&mut self) {
-        if !matches!(self.state, State::Transacting) {
+        let ready = matches!(self.state, State::Transacting);
+        if !ready || self.end_at_lost_text() || self.end_closing() {
             return;
         }
         self.begin_transactions();
@@ -116,18 +172,22 @@ impl Dialogue {
                         .push_back(Output::Ask(Question::RefusedRecipients(id, verdicts)));
                 }
                 Step::SayData => {
-                    transaction.data_said();
-                    self.backlog.push_back((Command::Data, Due::Data(id)));
+                    let data = transaction.say_data();
+                    self.backlog.push_back(data);
                 }
                 Step::SendText => {
                     transaction.text_started = true;
                     self.due.push_back((Due::Final(id), 0));
-                    self.outputs.push_back(Output::SendText(id));
+                    self.outputs.push_back(Output::SendText(id, Framing::Data));
                 }
                 Step::Finish(verdict) => {
-                    self.reset_needed |= transaction.open_at_server;
+                    let open_at_server = transaction.open_at_server;
                     // What was not said yet need not be said any more.
                     self.backlog.retain(|(_, due)| !due.belongs_to(id));
+                    if self.due.iter().any(|(due, _)| due.belongs_to(id)) {
+                        continue;
+                    }
+                    self.reset_needed |= open_at_server;
                     self.finish(id, verdict);
                     return self.advance();
                 }
@@ -156,8 +216,33 @@ impl Dialogue {
         }
     }
 
+    /// Say the envelope of the first message behind an AUTH that may carry it.
+    pub(super) fn ride_behind_login(&mut self) {
+        if self.login_carries && self.transactions.is_empty() {
+            self.begin_transactions();
+            self.send_backlog();
+        }
+    }
+
+    /// How many messages this connection has a use for at once: the one under way
+    /// and what rides behind its end.
+    pub fn message_window(&self) -> usize {
+        let window = &self.capabilities;
+        match (window.pipelining, window.chunking) {
+            _ if self.closing.is_some() => 0,
+            // A login that the server demands must find nothing else under way.
+            _ if self.login_may_help() => 1,
+            (true, true) => MAX_MESSAGES_IN_FLIGHT,
+            _ => 2,
+        }
+    }
+
+    fn login_may_help(&self) -> bool {
+        !self.logged_in && !self.capabilities.auth.is_empty()
+    }
+
     /// Open transactions for the messages that wait: the first at once, the next
-    /// one behind the final dot of the one before (RFC 2920 §3.1).
+    /// one behind the end of the text before it (RFC 2920 §3.1).
     fn begin_transactions(&mut self) {
         while let Some(message) = self.waiting.pop_front() {
             let room = match self.transactions.back() {
@@ -166,17 +251,19 @@ impl Dialogue {
                     debug_assert!(self.due.is_empty());
                     true
                 }
-                // At most one rides: its own text waits for the reply before it.
-                Some(last) => self.capabilities.pipelining && last.text_sent,
+                // With DATA one rides: its own text waits for the reply before it.
+                Some(last) => {
+                    self.capabilities.pipelining
+                        && last.text_sent
+                        && self.transactions.len() < self.message_window()
+                }
             };
             if !room {
                 self.waiting.push_front(message);
                 return;
             }
             if let Err(failure) = self.expressible(&message) {
-                let login_may_help = false;
-                let transaction =
-                    Transaction::new(message, self.plan.refused_recipients, login_may_help);
+                let transaction = Transaction::not_begun(message);
                 let (id, outcome) = transaction.outcome(Verdict::Failed(failure));
                 self.outputs.push_back(Output::Finished(id, outcome));
                 continue;
@@ -187,7 +274,9 @@ impl Dialogue {
 
     fn begin_transaction(&mut self, message: Message) {
         let id = message.id;
-        if std::mem::take(&mut self.reset_needed) {
+        // Behind a BDAT that may yet be refused (RFC 3030 §2).
+        let behind_chunk = (self.transactions.back()).is_some_and(|t| t.framing == Framing::Chunk);
+        if std::mem::take(&mut self.reset_needed) || behind_chunk {
             self.backlog.push_back((Command::Rset, Due::Rset));
         }
         let parameters = MailParameters {
@@ -203,12 +292,28 @@ impl Dialogue {
             self.backlog
                 .push_back((Command::Rcpt(recipient.clone()), Due::Recipient(id, index)));
         }
-        let login_may_help = !self.logged_in && !self.capabilities.auth.is_empty();
-        let mut transaction =
-            Transaction::new(message, self.plan.refused_recipients, login_may_help);
-        if self.capabilities.pipelining {
-            transaction.data_said();
-            self.backlog.push_back((Command::Data, Due::Data(id)));
+        let framing = match self.capabilities.chunking {
+            true => Framing::Chunk,
+            false => Framing::Data,
+        };
+        let policy = self.plan.refused_recipients;
+        let login_may_help = self.login_may_help() && !self.login_carries;
+        // Where the replies to the recipients may keep the text here, they are
+        // awaited, as is the reply to AUTH: a server that takes mail without a
+        // login would deliver after a failed one. A refusal of the only recipient
+        // needs no wait: nobody gets the text then.
+        let unasked = message.recipients.len() == 1
+            || policy == RefusedRecipients::SendRest
+                && !login_may_help
+                && message.octets <= MAX_UNASKED_OCTETS;
+        let data_rides = match framing {
+            Framing::Chunk => unasked && !self.login_carries,
+            Framing::Data => true,
+        };
+        let mut transaction = Transaction::new(message, framing, policy, login_may_help);
+        if self.capabilities.pipelining && data_rides {
+            let data = transaction.say_data();
+            self.backlog.push_back(data);
         }
         self.transactions.push_back(transaction);
     }
@@ -251,11 +356,29 @@ impl Dialogue {
             }
             self.octets_in_flight += length;
             self.due.push_back((due, length));
+            let chunk = match due {
+                Due::Final(id) => Some(id),
+                _ => None,
+            };
             flight.push(command);
+            if let Some(id) = chunk {
+                self.outputs
+                    .push_back(Output::Send(std::mem::take(&mut flight)));
+                self.start_chunk(id);
+                // Nothing may come between BDAT and the end of its text.
+                break;
+            }
         }
         if !flight.is_empty() {
             self.outputs.push_back(Output::Send(flight));
         }
+    }
+
+    fn start_chunk(&mut self, id: MessageId) {
+        if let Some(transaction) = self.transactions.iter_mut().find(|t| t.message.id == id) {
+            transaction.text_started = true;
+        }
+        self.outputs.push_back(Output::SendText(id, Framing::Chunk));
     }
 
     pub(super) fn finish(&mut self, id: MessageId, verdict: Verdict) {

@@ -3,6 +3,11 @@
 //! One password gets at most two AUTH commands that the server answers with
 //! "wrong password": the second only after CRAM-MD5, which some servers offer
 //! without being able to check it, and only under TLS. More would lock accounts.
+//!
+//! The envelope of the first message may ride behind AUTH PLAIN, whose only reply
+//! is the last word on it. Its text may not. If that word is not 235, what rides
+//! is abandoned by closing: a server that takes mail without a login must not get
+//! it after a failed one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +19,7 @@ use super::super::sasl::{
     self, Binding, ChannelBinding, Credentials, Exchange, Mechanism, SaslError,
 };
 use super::super::visible::visible;
+use super::speed::SpeedUp;
 use super::{Dialogue, Output, Question, State};
 
 /// Longest AUTH line with its CRLF, in octets: the limit of a command line
@@ -217,7 +223,7 @@ impl Dialogue {
         }
         let binding = Binding {
             nonce: &nonce,
-            channel_binding: ChannelBinding::Unsupported,
+            channel_binding: self.channel_binding(mechanism),
             host: &self.plan.sasl.host,
             port: self.plan.sasl.port,
         };
@@ -232,6 +238,8 @@ impl Dialogue {
                     // The server asks for it (RFC 4954 §4).
                     false => None,
                 };
+                let carries = mechanism == Mechanism::Plain && initial.is_some();
+                self.login = Some((answer.credentials.user.clone(), mechanism));
                 self.send(Command::Auth(mechanism.keyword(), initial));
                 self.state = State::ExpectAuthReply(Box::new(Login {
                     answer,
@@ -241,11 +249,62 @@ impl Dialogue {
                     password_refusal,
                     cancelled: None,
                 }));
+                if carries {
+                    self.let_a_message_ride();
+                }
             }
         }
     }
 
+    /// AUTH is said, and its next reply is the last: a message may ride behind it.
+    fn let_a_message_ride(&mut self) {
+        let spared = self.plan.without.contains(&SpeedUp::PipelinedLogin);
+        self.login_carries = self.capabilities.pipelining && !spared && self.old_words().is_empty();
+        if self.login_carries && self.waiting.is_empty() {
+            self.outputs.push_back(Output::LoggingIn);
+        }
+        self.ride_behind_login();
+    }
+
+    /// AUTH was not accepted, and an envelope is behind it.
+    fn on_login_with_rider_refused(&mut self, login: &Login, reply: &Reply) {
+        let refusal = refusal(reply, &login.exchange);
+        match reply.class() {
+            // The reply may be about what rides, or about the mechanism; another
+            // connection, where nothing does, will tell.
+            ReplyClass::Intermediate => self.switch_off(SpeedUp::PipelinedLogin, refusal),
+            ReplyClass::Permanent if blames_mechanism(reply) || reply.code() < 510 => {
+                self.switch_off(SpeedUp::PipelinedLogin, refusal);
+            }
+            ReplyClass::Permanent => {
+                self.ask_for_credentials(CredentialsReason::Refused(refusal.clone()));
+                self.end_beside(refusal);
+            }
+            _ => self.end(Failure::from_reply(Phase::Auth, reply)),
+        }
+    }
+
+    /// What SCRAM says of channel binding (RFC 5802 §6).
+    fn channel_binding(&self, mechanism: Mechanism) -> ChannelBinding<'_> {
+        let announced = |keyword: &String| {
+            Mechanism::from_keyword(keyword).is_some_and(Mechanism::binds_channel)
+        };
+        match &self.end_point {
+            Some(end_point) if mechanism.binds_channel() => {
+                ChannelBinding::TlsServerEndPoint(end_point)
+            }
+            // "y" would have the server believe that its announcement was taken away.
+            Some(_) if !self.capabilities.auth.iter().any(announced) => ChannelBinding::NotOffered,
+            _ => ChannelBinding::Unsupported,
+        }
+    }
+
     pub(super) fn on_auth_reply(&mut self, mut login: Login, reply: Reply) {
+        let rider = self.login_carries && !self.transactions.is_empty();
+        if rider && reply.code() != 235 {
+            return self.on_login_with_rider_refused(&login, &reply);
+        }
+        self.login_carries = false;
         match reply.code() {
             235 if login.cancelled.is_none() => match login.exchange.finished_ok() {
                 Ok(()) => {
@@ -274,6 +333,22 @@ impl Dialogue {
     }
 
     fn login_refused(&mut self, mut login: Login, reply: Reply) {
+        // RFC 5802 §7: what was wrong is the type of binding, not the password.
+        if login.mechanism.binds_channel()
+            && !self.binding_refused
+            && let Some(SaslError::Refused(text)) = &login.cancelled
+            && matches!(
+                text.as_str(),
+                "channel-binding-not-supported" | "unsupported-channel-binding-type"
+            )
+        {
+            self.binding_refused = true;
+            self.outputs.push_back(Output::Note(
+                "the server announces channel binding and refuses tls-server-end-point: on without it (gs2 flag n)",
+            ));
+            let rest = login.rest.into_iter().filter(|m| !m.binds_channel());
+            return self.try_mechanism(login.answer, rest.collect(), login.password_refusal);
+        }
         match login.cancelled {
             // The mechanism's own way to say that the password is wrong.
             Some(SaslError::Refused(text)) => {

@@ -1,5 +1,5 @@
-//! One mail transaction: MAIL, RCPT …, DATA, the text, its final reply
-//! (RFC 5321 §3.3), and what became of every recipient.
+//! One mail transaction: MAIL, RCPT …, DATA or BDAT, the text, its final reply
+//! (RFC 5321 §3.3, RFC 3030 §2), and what became of every recipient.
 //!
 //! A transaction only collects verdicts and says what may be done next; the
 //! dialogue sends, receives and owns the order of things on the connection.
@@ -7,9 +7,12 @@
 use std::sync::Arc;
 
 use super::super::address::{Mailbox, ReversePath};
+use super::super::command::Command;
+use super::super::content::Framing;
 use super::super::failure::{Failure, FailureKind, Phase};
 use super::super::reply::{EnhancedStatus, Reply, ReplyClass};
 use super::RefusedRecipients;
+use super::flight::Due;
 
 /// The number by which the caller knows a message.
 pub type MessageId = u64;
@@ -24,7 +27,8 @@ pub struct Message {
     pub reverse_path: ReversePath,
     /// At least one.
     pub recipients: Vec<Mailbox>,
-    /// Octets of the text with CRLF line ends, without dot-stuffing.
+    /// Octets of the text with CRLF line ends, without dot-stuffing: exactly what
+    /// follows a BDAT.
     pub octets: u64,
     /// Whether the text has octets above 127.
     pub eight_bit: bool,
@@ -88,10 +92,11 @@ enum Decision {
     Abandon(Verdict),
 }
 
-/// What is known of DATA.
+/// What is known of DATA, or BDAT.
 #[derive(Debug, PartialEq, Eq)]
 enum Data {
     Unsaid,
+    /// Said, or about to be, whatever the replies before it will be.
     Said,
     /// 354 came.
     Invited,
@@ -105,20 +110,23 @@ pub(super) enum Step {
     Wait,
     /// Ask the user about refused recipients.
     Ask,
-    /// Say DATA.
+    /// Say DATA, or BDAT.
     SayData,
     /// Send the text.
     SendText,
     /// It is over; the connection may be used further after RSET.
     Finish(Verdict),
     /// It is over, and only closing the connection keeps the server from
-    /// taking an empty message: it already waits for text.
+    /// taking an empty message, or us from sending all of a refused one: it
+    /// already waits for text.
     FinishByClosing(Verdict),
 }
 
 /// A transaction under way.
 pub(super) struct Transaction {
     pub message: Message,
+    /// How the server is to know the end of the text.
+    pub framing: Framing,
     verdicts: Vec<RecipientVerdict>,
     /// Replies to RCPT still missing.
     missing: usize,
@@ -126,7 +134,9 @@ pub(super) struct Transaction {
     data: Data,
     policy: RefusedRecipients,
     /// Whether a refusal may mean that a login is wanted.
-    login_may_help: bool,
+    pub login_may_help: bool,
+    /// Whether a recipient was refused for a reason that speaks of sequence.
+    pub out_of_sequence: bool,
     /// Whether the server accepted MAIL: RSET is needed to leave.
     pub open_at_server: bool,
     /// Whether the user was asked about refused recipients.
@@ -137,16 +147,23 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    pub fn new(message: Message, policy: RefusedRecipients, login_may_help: bool) -> Self {
+    pub fn new(
+        message: Message,
+        framing: Framing,
+        policy: RefusedRecipients,
+        login_may_help: bool,
+    ) -> Self {
         let count = message.recipients.len();
         Self {
             message,
+            framing,
             verdicts: vec![RecipientVerdict::Untried; count],
             missing: count,
             decision: Decision::Open,
             data: Data::Unsaid,
             policy,
             login_may_help,
+            out_of_sequence: false,
             open_at_server: false,
             asked: false,
             text_started: false,
@@ -154,8 +171,32 @@ impl Transaction {
         }
     }
 
-    pub fn data_said(&mut self) {
+    /// A message whose turn has not come.
+    pub fn not_begun(message: Message) -> Self {
+        Self::new(message, Framing::Data, RefusedRecipients::Abort, false)
+    }
+
+    /// The command before the text.
+    pub fn say_data(&mut self) -> (Command, Due) {
         self.data = Data::Said;
+        let id = self.message.id;
+        match self.framing {
+            Framing::Chunk => (Command::Bdat(self.message.octets), Due::Final(id)),
+            Framing::Data => (Command::Data, Due::Data(id)),
+        }
+    }
+
+    /// Whether nobody has objected, and all had the chance.
+    pub fn may_proceed(&self) -> bool {
+        self.decision == Decision::Proceed
+    }
+
+    /// The verdict that the replies to MAIL and RCPT have led to.
+    pub fn abandoned(&self) -> Option<&Verdict> {
+        match &self.decision {
+            Decision::Abandon(verdict) => Some(verdict),
+            _ => None,
+        }
     }
 
     pub fn mail_reply(&mut self, reply: &Reply) {
@@ -169,6 +210,7 @@ impl Transaction {
 
     pub fn recipient_reply(&mut self, index: usize, reply: &Reply) {
         self.missing -= 1;
+        self.out_of_sequence |= self.open_at_server && reply.code() == 503 && !self.login_may_help;
         let accepted_before = self.accepted() > 0;
         self.verdicts[index] = match reply.class() {
             ReplyClass::Completed => RecipientVerdict::Accepted,
@@ -224,6 +266,10 @@ impl Transaction {
     /// What to do next.
     pub fn step(&self) -> Step {
         match (&self.decision, &self.data) {
+            // Of a chunk, which nobody will get. Once it is out, its reply comes.
+            (Decision::Abandon(verdict), _) if self.text_started && !self.text_sent => {
+                Step::FinishByClosing(verdict.clone())
+            }
             (_, Data::Said) | (Decision::Open, _) => Step::Wait,
             (Decision::Asked, Data::Refused(failure)) => {
                 Step::Finish(failed(failure.clone(), false))
@@ -246,9 +292,21 @@ impl Transaction {
     /// What became of the message when the connection ends, for this reason,
     /// before its text was out: a refusal that came before stands.
     pub fn verdict_at_end(&self, reason: &Failure) -> Verdict {
-        match &self.decision {
-            Decision::Abandon(verdict) => verdict.clone(),
-            _ => Verdict::Failed(reason.clone()),
+        match self.abandoned() {
+            Some(verdict) => verdict.clone(),
+            None => Verdict::Failed(reason.clone()),
+        }
+    }
+
+    /// What became of it when the connection ends after its text was out and
+    /// before the reply to that: nobody knows, unless nobody could get it.
+    pub fn verdict_after_text(&self, reason: &Failure) -> Verdict {
+        match self.abandoned() {
+            Some(verdict) => verdict.clone(),
+            None => Verdict::Unknown(Failure {
+                phase: Phase::Final,
+                ..reason.clone()
+            }),
         }
     }
 

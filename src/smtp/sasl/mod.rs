@@ -101,6 +101,25 @@ impl Mechanism {
         }
     }
 
+    /// Whether it is bound to the TLS connection.
+    pub const fn binds_channel(self) -> bool {
+        matches!(self, Mechanism::ScramSha1Plus | Mechanism::ScramSha256Plus)
+    }
+
+    /// How well it keeps a password from whoever plays the server: more is better.
+    /// None for those that have no password, which compare with nothing.
+    pub const fn strength(self) -> Option<u8> {
+        match self {
+            Mechanism::External | Mechanism::Oauthbearer | Mechanism::Xoauth2 => None,
+            Mechanism::Login | Mechanism::Plain => Some(0),
+            Mechanism::CramMd5 => Some(1),
+            Mechanism::ScramSha1 => Some(2),
+            Mechanism::ScramSha256 => Some(3),
+            Mechanism::ScramSha1Plus => Some(4),
+            Mechanism::ScramSha256Plus => Some(5),
+        }
+    }
+
     /// Begins an exchange; nothing is sent by this.
     ///
     /// Errors: [`SaslError::UnusableCredentials`], [`SaslError::UnusableBinding`].

@@ -201,7 +201,7 @@ fn xoauth2_as_google_documents_it() {
     assert_eq!(exchange.respond(&json).map(text).as_deref(), Ok(""));
     assert_eq!(
         exchange.server_error(),
-        Some(r#"{"status":"401","schemes":"bearer mac","scope":"https://mail.google.com/"}^J"#)
+        Some("401, scope https://mail.google.com/")
     );
     assert!(is_bad(exchange.respond(b"")), "a second error");
     assert!(exchange.finished_ok().is_err(), "success after a refusal");
@@ -220,7 +220,10 @@ fn oauthbearer_rfc_7628() {
     );
     let json = br#"{"status":"invalid_token","scope":"example_scope"}"#;
     assert_eq!(exchange.respond(json).map(text).as_deref(), Ok("\x01"));
-    assert_eq!(exchange.server_error().map(str::as_bytes), Some(&json[..]));
+    assert_eq!(
+        exchange.server_error(),
+        Some("invalid_token, scope example_scope")
+    );
     assert!(
         initial(Mechanism::Oauthbearer, &acting_for("a=b,c", "u", "t"))
             .starts_with("n,a=a=3Db=2Cc,\x01")

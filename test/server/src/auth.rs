@@ -7,11 +7,29 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
 
+use crate::scram::Scram;
+
 /// What XOAUTH2 says, in the shape that Google documents, before it refuses.
 const XOAUTH2_ERROR: &[u8] = br#"{"status":"401","schemes":"bearer","scope":"mail"}"#;
 
 /// Who may log in: name and password.
 pub(crate) type Users = [(String, String)];
+
+/// What OAUTHBEARER says before it refuses (RFC 7628 §3.2.2).
+const OAUTHBEARER_ERROR: &[u8] = br#"{"status":"invalid_token","scope":"mail"}"#;
+
+/// What a mechanism has to know of the connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// The server's `tls-server-end-point`, under TLS.
+    pub(crate) end_point: Option<Vec<u8>>,
+    /// Whether a mechanism with channel binding is announced.
+    pub(crate) announces_binding: bool,
+    /// Whether that type of binding is refused all the same.
+    pub(crate) refuses_binding: bool,
+    /// The common name of the client's certificate.
+    pub(crate) certificate: Option<String>,
+}
 
 /// What the server does with a response.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,12 +51,27 @@ pub(crate) enum Exchange {
     Login { user: Option<String> },
     CramMd5 { challenge: String, sent: bool },
     XOAuth2 { refused: bool },
+    OauthBearer { refused: bool },
+    External { certificate: Option<String> },
+    Scram(Box<Scram>),
 }
 
 impl Exchange {
     /// A fresh run; `challenge` must never come twice (RFC 2195 §2).
-    pub(crate) fn new(mechanism: &str, challenge: impl FnOnce() -> String) -> Option<Self> {
-        Some(match mechanism.to_ascii_uppercase().as_str() {
+    pub(crate) fn new(
+        mechanism: &str,
+        challenge: impl FnOnce() -> String,
+        peer: Peer,
+    ) -> Option<Self> {
+        let mechanism = mechanism.to_ascii_uppercase();
+        Some(match mechanism.as_str() {
+            "OAUTHBEARER" => Self::OauthBearer { refused: false },
+            "EXTERNAL" => Self::External {
+                certificate: peer.certificate,
+            },
+            _ if mechanism.starts_with("SCRAM-") => {
+                Self::Scram(Box::new(Scram::new(&mechanism, peer)?))
+            }
             "PLAIN" => Self::Plain,
             "LOGIN" => Self::Login { user: None },
             "CRAM-MD5" => Self::CramMd5 {
@@ -70,7 +103,21 @@ impl Exchange {
             // The client has no first word here.
             Self::CramMd5 { sent: false, .. } => Step::Malformed,
             Self::CramMd5 { challenge, .. } => cram_md5(challenge, text, users),
-            Self::XOAuth2 { refused: true } => Step::Refuse,
+            Self::Scram(scram) => scram.step(text, users),
+            Self::External { certificate } => match certificate {
+                Some(name) if text.is_empty() || text == name => Step::Accept(name.clone()),
+                _ => Step::Refuse,
+            },
+            Self::OauthBearer { refused: true } | Self::XOAuth2 { refused: true } => Step::Refuse,
+            Self::OauthBearer { refused } => {
+                let step = oauthbearer(text, users);
+                *refused = step == Step::Refuse;
+                if *refused {
+                    Step::Challenge(OAUTHBEARER_ERROR.to_vec())
+                } else {
+                    step
+                }
+            }
             Self::XOAuth2 { refused } => {
                 let step = xoauth2(text, users);
                 *refused = step == Step::Refuse;
@@ -85,7 +132,11 @@ impl Exchange {
 
     fn first_challenge(&mut self) -> Step {
         Step::Challenge(match self {
-            Self::Plain | Self::XOAuth2 { .. } => Vec::new(),
+            Self::Plain
+            | Self::XOAuth2 { .. }
+            | Self::OauthBearer { .. }
+            | Self::External { .. }
+            | Self::Scram(_) => Vec::new(),
             Self::Login { .. } => b"Username:".to_vec(),
             Self::CramMd5 { challenge, sent } => {
                 *sent = true;
@@ -157,6 +208,20 @@ fn xoauth2(text: &str, users: &Users) -> Step {
     }
 }
 
+/// `n,a=NAME, ^A host=… ^A port=… ^A auth=Bearer TOKEN ^A ^A` (RFC 7628 §3.1).
+fn oauthbearer(text: &str, users: &Users) -> Step {
+    let mut fields = text.split('\u{1}');
+    let user = fields
+        .next()
+        .and_then(|header| header.strip_prefix("n,a="))
+        .and_then(|user| user.strip_suffix(','));
+    let token = fields.find_map(|field| field.strip_prefix("auth=Bearer "));
+    match (user, token) {
+        (Some(user), Some(token)) => verdict(user, token, users),
+        _ => Step::Malformed,
+    }
+}
+
 /// A response as it is on the wire; `=` stands for an empty initial one (RFC 4954 §4).
 pub(crate) fn decode_initial(text: &str) -> Option<Vec<u8>> {
     match text {
@@ -184,7 +249,13 @@ mod tests {
 
     fn begin(mechanism: &str) -> Exchange {
         let challenge = || "<1896.697170952@postoffice.reston.mci.net>".to_owned();
-        Exchange::new(mechanism, challenge).expect(mechanism)
+        let peer = Peer {
+            end_point: None,
+            announces_binding: false,
+            refuses_binding: false,
+            certificate: None,
+        };
+        Exchange::new(mechanism, challenge, peer).expect(mechanism)
     }
 
     #[test]

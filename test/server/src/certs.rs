@@ -14,8 +14,11 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
 use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode};
-use openssl::x509::extension::{BasicConstraints, KeyUsage, SubjectAlternativeName};
+use openssl::x509::extension::{
+    BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
+};
 use openssl::x509::{X509, X509Builder, X509Name, X509NameBuilder};
 
 use crate::spool::write_atomically;
@@ -41,11 +44,27 @@ pub enum CertKind {
     SelfSigned,
     /// From a CA that nobody has.
     Untrusted,
+    /// For 127.0.0.1 as an address, and for no name.
+    AddressOnly,
+    /// From an intermediate CA below ours, which the server shows too.
+    Chain,
+    /// From that intermediate CA, which the server leaves out.
+    ChainMissing,
+    /// For clients, not for servers (RFC 5280 §4.2.1.12).
+    ClientUsage,
+    /// Signed with MD5.
+    Md5,
+    /// Signed with SHA-1.
+    Sha1,
+    /// With an RSA key of 1024 bits.
+    WeakKey,
+    /// For `*.example.org`.
+    Wildcard,
 }
 
 impl CertKind {
     /// Every kind with the name that the command line takes.
-    pub const NAMES: [(&str, Self); 7] = [
+    pub const NAMES: [(&str, Self); 15] = [
         ("good", Self::Good),
         ("expired", Self::Expired),
         ("future", Self::Future),
@@ -53,6 +72,14 @@ impl CertKind {
         ("cnonly", Self::CnOnly),
         ("selfsigned", Self::SelfSigned),
         ("untrusted", Self::Untrusted),
+        ("addressonly", Self::AddressOnly),
+        ("chain", Self::Chain),
+        ("chainmissing", Self::ChainMissing),
+        ("clientusage", Self::ClientUsage),
+        ("md5", Self::Md5),
+        ("sha1", Self::Sha1),
+        ("weakkey", Self::WeakKey),
+        ("wildcard", Self::Wildcard),
     ];
 
     fn name(self) -> &'static str {
@@ -88,6 +115,19 @@ pub enum ClientCertificate {
 struct Identity {
     certificate: X509,
     key: PKey<Private>,
+    /// Those between it and the CA that everybody has, to be shown with it.
+    chain: Vec<X509>,
+}
+
+/// What is out of the ordinary with a certificate.
+#[derive(Default)]
+struct Flaws {
+    /// It has an RSA key of so many bits.
+    rsa: Option<u32>,
+    /// It is signed with this.
+    digest: Option<MessageDigest>,
+    /// It is for clients.
+    for_clients: bool,
 }
 
 /// What a server needs of its certificates.
@@ -112,7 +152,13 @@ impl Certificates {
         let ca_path = directory.join("ca.pem");
         write_atomically(&ca_path, &ca.certificate.to_pem()?)?;
         if ask != ClientCertificate::Unasked {
-            let client = issue("smtpmail test client", &[], (-1, 30), Some(&ca))?;
+            let client = issue(
+                "smtpmail test client",
+                &[],
+                (-1, 30),
+                Some(&ca),
+                &Flaws::default(),
+            )?;
             client.write(directory, "client")?;
         }
         let server = server_identity(kind, &ca)?;
@@ -143,7 +189,7 @@ impl Identity {
 fn shared_ca(directory: &Path) -> Result<Identity, Box<dyn Error>> {
     let path = directory.join("ca-identity.pem");
     if !path.exists() {
-        let ca = issue_ca("smtpmail test CA")?;
+        let ca = issue_ca("smtpmail test CA", None)?;
         let mut pem = ca.certificate.to_pem()?;
         pem.extend(ca.key.private_key_to_pem_pkcs8()?);
         let made = directory.join(format!("ca-identity.{}", unique_suffix()?));
@@ -159,6 +205,7 @@ fn shared_ca(directory: &Path) -> Result<Identity, Box<dyn Error>> {
     Ok(Identity {
         certificate: X509::from_pem(&pem)?,
         key: PKey::private_key_from_pem(&pem)?,
+        chain: Vec::new(),
     })
 }
 
@@ -170,19 +217,50 @@ fn unique_suffix() -> Result<String, openssl::error::ErrorStack> {
 fn server_identity(kind: CertKind, ca: &Identity) -> Result<Identity, Box<dyn Error>> {
     let days = kind.days();
     let local = ["localhost", "127.0.0.1", "::1"];
+    let flaws = match kind {
+        CertKind::ClientUsage => Flaws {
+            for_clients: true,
+            ..Flaws::default()
+        },
+        CertKind::Md5 => Flaws {
+            digest: Some(MessageDigest::md5()),
+            ..Flaws::default()
+        },
+        CertKind::Sha1 => Flaws {
+            digest: Some(MessageDigest::sha1()),
+            ..Flaws::default()
+        },
+        CertKind::WeakKey => Flaws {
+            rsa: Some(1024),
+            ..Flaws::default()
+        },
+        _ => Flaws::default(),
+    };
+    let issued = |name, hosts, issuer| issue(name, hosts, days, issuer, &flaws);
     match kind {
-        CertKind::Good | CertKind::Expired | CertKind::Future => {
-            issue("localhost", &local, days, Some(ca))
+        CertKind::WrongHost => issued("wrong.example", &["wrong.example"][..], Some(ca)),
+        CertKind::CnOnly => issued("localhost", &[], Some(ca)),
+        CertKind::SelfSigned => issued("localhost", &local, None),
+        CertKind::AddressOnly => issued("localhost", &["127.0.0.1"], Some(ca)),
+        CertKind::Wildcard => issued("localhost", &["*.example.org"], Some(ca)),
+        CertKind::Untrusted => {
+            let unknown = issue_ca("smtpmail unknown CA", None)?;
+            issued("localhost", &local, Some(&unknown))
         }
-        CertKind::WrongHost => issue("wrong.example", &["wrong.example"], days, Some(ca)),
-        CertKind::CnOnly => issue("localhost", &[], days, Some(ca)),
-        CertKind::SelfSigned => issue("localhost", &local, days, None),
-        CertKind::Untrusted => issue(
-            "localhost",
-            &local,
-            days,
-            Some(&issue_ca("smtpmail unknown CA")?),
-        ),
+        CertKind::Chain | CertKind::ChainMissing | CertKind::Md5 => {
+            let key = match kind {
+                // There is no ECDSA with MD5.
+                CertKind::Md5 => rsa_key(2048)?,
+                _ => p256_key()?,
+            };
+            let intermediate = issue_ca_with_key("smtpmail intermediate CA", Some(ca), key)?;
+            let mut server = issued("localhost", &local, Some(&intermediate))?;
+            if kind != CertKind::ChainMissing {
+                server.chain.push(intermediate.certificate);
+            }
+            Ok(server)
+        }
+        _ => issued("localhost", &local, Some(ca)),
     }
 }
 
@@ -192,8 +270,13 @@ fn acceptor(
     ask: ClientCertificate,
 ) -> Result<SslAcceptor, Box<dyn Error>> {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
+    // What is to be shown may be weak.
+    builder.set_security_level(0);
     builder.set_private_key(&server.key)?;
     builder.set_certificate(&server.certificate)?;
+    for certificate in &server.chain {
+        builder.add_extra_chain_cert(certificate.clone())?;
+    }
     // Without a context a session of a verified client cannot be resumed.
     builder.set_session_id_context(b"smtpmail-test-server")?;
     if ask != ClientCertificate::Unasked {
@@ -210,11 +293,20 @@ fn acceptor(
     Ok(builder.build())
 }
 
-fn issue_ca(common_name: &str) -> Result<Identity, Box<dyn Error>> {
-    let key = p256_key()?;
+/// An authority; without an issuer it signs itself.
+fn issue_ca(common_name: &str, issuer: Option<&Identity>) -> Result<Identity, Box<dyn Error>> {
+    issue_ca_with_key(common_name, issuer, p256_key()?)
+}
+
+fn issue_ca_with_key(
+    common_name: &str,
+    issuer: Option<&Identity>,
+    key: PKey<Private>,
+) -> Result<Identity, Box<dyn Error>> {
     let subject = name(common_name)?;
+    let issuer_name = issuer.map_or(&*subject, |issuer| issuer.certificate.subject_name());
     // Wide enough for every kind of certificate below it.
-    let mut builder = certificate_builder(&subject, &subject, &key, (-90, 365))?;
+    let mut builder = certificate_builder(&subject, issuer_name, &key, (-90, 365))?;
     builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
     builder.append_extension(
         KeyUsage::new()
@@ -223,10 +315,14 @@ fn issue_ca(common_name: &str) -> Result<Identity, Box<dyn Error>> {
             .crl_sign()
             .build()?,
     )?;
-    builder.sign(&key, MessageDigest::sha256())?;
+    builder.sign(
+        issuer.map_or(&key, |issuer| &issuer.key),
+        MessageDigest::sha256(),
+    )?;
     Ok(Identity {
         certificate: builder.build(),
         key,
+        chain: Vec::new(),
     })
 }
 
@@ -236,8 +332,12 @@ fn issue(
     hosts: &[&str],
     days: (i64, i64),
     issuer: Option<&Identity>,
+    flaws: &Flaws,
 ) -> Result<Identity, Box<dyn Error>> {
-    let key = p256_key()?;
+    let key = match flaws.rsa {
+        Some(bits) => rsa_key(bits)?,
+        None => p256_key()?,
+    };
     let subject = name(common_name)?;
     let issuer_name = issuer.map_or(&*subject, |issuer| issuer.certificate.subject_name());
     let mut builder = certificate_builder(&subject, issuer_name, &key, days)?;
@@ -254,13 +354,17 @@ fn issue(
         builder.append_extension(extension)?;
     }
     builder.append_extension(KeyUsage::new().critical().digital_signature().build()?)?;
+    if flaws.for_clients {
+        builder.append_extension(ExtendedKeyUsage::new().client_auth().build()?)?;
+    }
     builder.sign(
         issuer.map_or(&key, |issuer| &issuer.key),
-        MessageDigest::sha256(),
+        flaws.digest.unwrap_or(MessageDigest::sha256()),
     )?;
     Ok(Identity {
         certificate: builder.build(),
         key,
+        chain: Vec::new(),
     })
 }
 
@@ -303,4 +407,8 @@ fn name(common_name: &str) -> Result<X509Name, openssl::error::ErrorStack> {
 fn p256_key() -> Result<PKey<Private>, openssl::error::ErrorStack> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
     PKey::from_ec_key(EcKey::generate(&group)?)
+}
+
+fn rsa_key(bits: u32) -> Result<PKey<Private>, openssl::error::ErrorStack> {
+    PKey::from_rsa(Rsa::generate(bits)?)
 }

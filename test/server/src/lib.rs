@@ -26,6 +26,7 @@ mod json;
 mod login;
 mod options;
 mod path;
+mod scram;
 mod script;
 mod session;
 mod spool;

@@ -1,7 +1,7 @@
 //! The AUTH command: challenges and responses up to the verdict (RFC 4954).
 //! What a response must be is the matter of `auth`.
 
-use crate::auth::{self, Exchange, Step};
+use crate::auth::{self, Exchange, Peer, Step};
 use crate::channel::{Line, Stop};
 use crate::script::Place;
 use crate::session::Session;
@@ -23,7 +23,7 @@ impl Session {
         };
         let exchange = self
             .offers(mechanism)
-            .then(|| Exchange::new(mechanism, || self.challenge()));
+            .then(|| Exchange::new(mechanism, || self.challenge(), self.peer()));
         match (problem, exchange.flatten()) {
             (Some(problem), _) => self.answer(&[Place::Auth], problem),
             (None, None) => self.answer(
@@ -81,6 +81,20 @@ impl Session {
                 Some(response) => exchange.step(Some(&response), &self.server.options.users),
                 None => Step::Malformed,
             };
+        }
+    }
+
+    /// What mechanisms have to know of this connection.
+    fn peer(&self) -> Peer {
+        let is_tls = self.channel.is_tls();
+        let certificates = &self.server.certificates;
+        Peer {
+            // All our certificates but the weak ones are signed with SHA-256, and in
+            // the place of MD5 and SHA-1 stands that too (RFC 5929 §4.1).
+            end_point: is_tls.then(|| certificates.fingerprint.clone()),
+            announces_binding: self.mechanisms().any(|name| name.ends_with("-PLUS")),
+            refuses_binding: self.server.options.refuse_binding,
+            certificate: self.channel.client_certificate(),
         }
     }
 

@@ -24,15 +24,20 @@ Runs until standard input ends.
   --port N               listen there, not where the system says
   --ssl                  the port speaks TLS from the start
   --also-ssl             a second port does
-  --cert KIND            good, expired, future, wronghost, cnonly, selfsigned, untrusted
+  --cert KIND            good, expired, future, wronghost, cnonly, selfsigned, untrusted,
+                         addressonly, chain, chainmissing, clientusage, md5, sha1,
+                         weakkey, wildcard
   --client-ca            require a client certificate of our CA (client.pem, client.key)
   --client-ca-ask        ask for one, go on without
   --hostname NAME        in the greeting and the reply to EHLO
   --caps LIST            extensions, comma separated
   --caps-tls LIST        those within TLS (as --caps, without STARTTLS)
+  --no-chunking          no CHUNKING, where --caps is not given; so it is with a
+                         rule for data or dot
   --user NAME --password SECRET
                          who may log in; repeatable
   --require-auth         530 to MAIL without login
+  --refuse-binding       refuse SCRAM's channel binding, announced or not
   --require-tls          530 to all that matters without TLS
   --max-size N           552 beyond N bytes, at MAIL and at the end
   --size-at-dot          552 at the end only
@@ -92,10 +97,15 @@ pub struct Options {
     pub caps: Option<Vec<String>>,
     /// The EHLO lines within TLS; `None` means those in clear text without STARTTLS.
     pub caps_tls: Option<Vec<String>>,
+    /// Whether CHUNKING is missing from the modern set; it is also where a rule
+    /// is about DATA or the final dot.
+    pub no_chunking: bool,
     /// Who may log in: name and password.
     pub users: Vec<(String, String)>,
     /// Whether MAIL needs a login.
     pub require_auth: bool,
+    /// Whether channel binding is refused, though it may be announced.
+    pub refuse_binding: bool,
     /// Whether mail needs TLS.
     pub require_tls: bool,
     /// The largest message, in bytes.
@@ -131,9 +141,11 @@ impl Options {
             caps_tls: None,
             users: Vec::new(),
             require_auth: false,
+            refuse_binding: false,
             require_tls: false,
             max_size: None,
             size_at_dot: false,
+            no_chunking: false,
             max_rcpts: None,
             starttls_keeps_buffer: false,
             delay_all: Duration::ZERO,
@@ -198,7 +210,10 @@ impl Options {
         if !self.users.is_empty() {
             caps.push("AUTH PLAIN LOGIN CRAM-MD5 XOAUTH2".to_owned());
         }
-        caps.push("CHUNKING".to_owned());
+        // Who is to misbehave at DATA must be led there.
+        if !self.no_chunking && !self.rules.iter().any(Rule::is_of_data) {
+            caps.push("CHUNKING".to_owned());
+        }
         caps
     }
 }
@@ -272,8 +287,10 @@ impl CommandLine {
                     options.users.push((name, value()?));
                 }
                 "--require-auth" => options.require_auth = true,
+                "--refuse-binding" => options.refuse_binding = true,
                 "--require-tls" => options.require_tls = true,
                 "--max-size" => options.max_size = Some(number(&value()?)?),
+                "--no-chunking" => options.no_chunking = true,
                 "--size-at-dot" => options.size_at_dot = true,
                 "--max-rcpts" => options.max_rcpts = Some(number(&value()?)?),
                 "--starttls-keeps-buffer" => options.starttls_keeps_buffer = true,

@@ -136,6 +136,11 @@ impl Rule {
         Err(problem)
     }
 
+    /// Whether it is about DATA, so that BDAT would lead past it.
+    pub(crate) fn is_of_data(&self) -> bool {
+        matches!(self.place, Place::Data | Place::Dot)
+    }
+
     fn from_parts(place: &str, action: &str) -> Result<Self, String> {
         let (place, first, last) = parse_times(place)?;
         let place = parse_place(place)?;

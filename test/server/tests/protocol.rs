@@ -294,14 +294,20 @@ fn each_kind_of_certificate_is_what_it_says() {
         let server = start(wanted);
         let result = handshake(tcp(server.port()), server.ca_path(), None).map(drop);
         let complaint = match kind {
-            CertKind::Good => None,
+            CertKind::Good | CertKind::Chain => None,
             // OpenSSL itself takes the common name when there is no other.
-            CertKind::CnOnly => None,
+            CertKind::AddressOnly | CertKind::CnOnly => None,
             CertKind::Expired => Some("expired"),
             CertKind::Future => Some("not yet valid"),
             CertKind::WrongHost => Some("hostname mismatch"),
             CertKind::SelfSigned => Some("self-signed certificate"),
-            CertKind::Untrusted => Some("unable to get local issuer certificate"),
+            CertKind::Untrusted | CertKind::ChainMissing => {
+                Some("unable to get local issuer certificate")
+            }
+            CertKind::Wildcard => Some("hostname mismatch"),
+            CertKind::ClientUsage => Some("unsuitable certificate purpose"),
+            // What OpenSSL says depends on the level that its builder chose.
+            CertKind::Md5 | CertKind::Sha1 | CertKind::WeakKey => continue,
         };
         match (complaint, result) {
             (None, result) => result.expect(name),

@@ -9,7 +9,7 @@
     namespace.py     a private mount and process namespace for servers with own users
     program.py       servers that are a library and a program of ours
     driver.py        one run: start, describe, wait, stop
-    postfix.py exim.py aiosmtpd_pypi.py smtp_server_npm.py   one server each
+    postfix.py exim.py sendmail.py aiosmtpd_pypi.py smtp_server_npm.py   one server each
 
 A server module has one class with `name`, `fetch()` and `start(run)`; see
 `catalogue.py`.  Nothing here may install into the system or listen on anything

@@ -10,6 +10,9 @@ there, and `start(run)`, which returns a `driver.Started`.  The first two raise
 from .aiosmtpd_pypi import Aiosmtpd
 from .exim import Exim
 from .postfix import Postfix
+from .sendmail import Sendmail
 from .smtp_server_npm import SmtpServer
 
-SERVERS = {server.name: server for server in (Postfix(), Aiosmtpd(), SmtpServer(), Exim())}
+SERVERS = {
+    server.name: server for server in (Postfix(), Aiosmtpd(), SmtpServer(), Exim(), Sendmail())
+}

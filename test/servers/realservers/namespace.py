@@ -46,7 +46,15 @@ wait $!
 """
 
 # Nobody else has these ids inside; outside they are numbers only.
-_USERS = {"postfix": 61001, "mailstore": 61002, "Debian-exim": 61003}
+_USERS = {
+    "postfix": 61001,
+    "mailstore": 61002,
+    "Debian-exim": 61003,
+    # sendmail's and Debian's names for who may not do anything.
+    "smmsp": 61005,
+    "smmta": 61006,
+    "mailnull": 61007,
+}
 _GROUPS = {**_USERS, "postdrop": 61004, "mail": 8}
 
 USER_ID_OF_MAILSTORE = _USERS["mailstore"]
@@ -145,3 +153,16 @@ class Namespace:
             return int(children.read_text().split()[0])
         except (OSError, IndexError):
             return pid
+
+
+def make_sasl_user(inside, environment, run, realm, user):
+    """Write RUN's password of USER in REALM into a database of Cyrus SASL; return it."""
+    inside.run(
+        [
+            ROOT / "usr/sbin/saslpasswd2", "-p", "-c", "-f", STATE / "etc" / "sasldb2",
+            "-u", realm, user,
+        ],
+        environment,
+        text_in=run.password,
+    )  # fmt: skip
+    return run.directory / "etc" / "sasldb2"

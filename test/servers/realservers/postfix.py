@@ -50,7 +50,9 @@ class Postfix:
         environment = {**namespace.ENVIRONMENT, "SASL_PATH": ":".join(map(str, plugins))}
         _write_configuration(run, ports)
         _make_directories(run.directory)
-        _make_user(inside, environment, run)
+        database = namespace.make_sasl_user(inside, environment, run, SERVER_HOSTNAME, USER)
+        # smtpd reads it after it has given up root.
+        os.chown(database, namespace.USER_ID_OF_POSTFIX, 0)
         version = inside.run(
             [ROOT / "usr/sbin/postconf", "-c", STATE / "etc", "-h", "mail_version"], environment
         ).strip()
@@ -101,17 +103,3 @@ def _make_directories(directory):
     data.mkdir(exist_ok=True)
     data.chmod(0o700)
     os.chown(data, namespace.USER_ID_OF_POSTFIX, 0)
-
-
-def _make_user(inside, environment, run):
-    database = STATE / "etc" / "sasldb2"
-    inside.run(
-        [
-            ROOT / "usr/sbin/saslpasswd2", "-p", "-c", "-f", database,
-            "-u", SERVER_HOSTNAME, USER,
-        ],
-        environment,
-        text_in=run.password,
-    )  # fmt: skip
-    # smtpd reads it after it has given up root.
-    os.chown(run.directory / "etc" / "sasldb2", namespace.USER_ID_OF_POSTFIX, 0)
