@@ -119,6 +119,19 @@ bench: bench-setup ## measure: the engine's parts, then sending, against the bui
 bench-readme: bench-setup ## measure sending, and put the table into README.org
 	@EMACS=$(EMACS) python3 benches/bench.py --write README.org
 
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz: ## hostile input for each reader, FUZZ_SECONDS each; needs cargo-fuzz and a nightly Rust
+	@python3 fuzz/run.py --seconds $(FUZZ_SECONDS) $(TARGETS)
+
+.PHONY: leaks
+leaks: ## ten thousand sends in one process: descriptors, threads and memory stay
+	$(CARGO) test --locked --release --test leaks -- --ignored --nocapture
+
+.PHONY: coverage
+coverage: ## lines of src/smtp that the engine's tests run; needs cargo-llvm-cov
+	@python3 test/coverage.py
+
 .PHONY: lint
 lint: floors lint-lisp ## what is checked without running anything
 	$(CARGO) fmt --all --check

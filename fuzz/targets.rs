@@ -6,9 +6,13 @@
 
 #![deny(missing_docs)]
 
+#[path = "../test/rust/dialogue_support/mod.rs"]
+mod dialogue_support;
+
+use smtpmail_core::outbox::fuzzing;
 use smtpmail_core::smtp::address::{EhloName, Mailbox, ReversePath, host_to_ascii};
 use smtpmail_core::smtp::capabilities::Capabilities;
-use smtpmail_core::smtp::content::{Encoder, Framing, survey};
+use smtpmail_core::smtp::content::{Encoder, Framing, Survey, survey};
 use smtpmail_core::smtp::reply::{Reply, ReplyError, ReplyReader};
 use smtpmail_core::smtp::sasl::{Binding, ChannelBinding, Credentials, Mechanism};
 use smtpmail_core::smtp::secret::Secret;
@@ -16,13 +20,17 @@ use smtpmail_core::smtp::secret::Secret;
 /// A target: its name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All targets; the kept inputs of each are in `fuzz/corpus/NAME`.
+/// All targets; the kept inputs of each are in `fuzz/corpus/NAME.b64`.
 pub const TARGETS: &[Target] = &[
     ("address", address),
     ("capabilities", capabilities),
     ("content", content),
+    ("dialogue", dialogue),
+    ("index", index),
+    ("metadata", metadata),
     ("reply", reply),
     ("sasl", sasl),
+    ("window", window),
 ];
 
 /// All replies in `input`, fed in pieces of `piece` octets, and how it ended.
@@ -82,6 +90,22 @@ pub fn capabilities(input: &[u8]) {
     }
 }
 
+/// `text` without its quoted strings (RFC 5321 §4.1.2).
+fn outside_quotes(text: &str) -> String {
+    let mut bare = String::new();
+    let (mut quoted, mut escaped) = (false, false);
+    for character in text.chars() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            other if !quoted => bare.push(other),
+            _ => {}
+        }
+    }
+    bare
+}
+
 /// An address that is taken holds nothing that could end a line or a path, and
 /// is taken again as it is written.
 pub fn address(input: &[u8]) {
@@ -99,10 +123,10 @@ pub fn address(input: &[u8]) {
         let again = Mailbox::parse(mailbox.as_str()).expect("what was written is an address");
         assert_eq!(mailbox.as_str(), again.as_str());
         assert_eq!(mailbox.needs_smtputf8(), again.needs_smtputf8());
-        // Outside a quoted string nothing may close the path.
-        if !mailbox.local_part().starts_with('"') {
-            assert!(!mailbox.as_str().contains(['<', '>', ' ']), "{mailbox:?}");
-        }
+        // Outside quoted strings, of which there may be several, nothing may
+        // close the path.
+        let bare = outside_quotes(mailbox.as_str());
+        assert!(!bare.contains(['<', '>', ' ']), "{mailbox:?}");
     }
     if let Ok(path) = ReversePath::parse(text) {
         harmless(path.as_str());
@@ -117,12 +141,20 @@ pub fn address(input: &[u8]) {
     }
 }
 
-/// The wire form of `text`, in slices of `room` octets.
-fn encode(framing: Framing, text: &[u8], room: usize) -> Vec<u8> {
+/// The wire form of `text`, handed in by pieces of `piece` octets (two at
+/// least), taken in slices of `room` octets.
+fn encode(framing: Framing, text: &[u8], piece: usize, room: usize) -> Vec<u8> {
     let mut encoder = Encoder::new(framing);
     let mut wire = Vec::new();
-    while !encoder.fill(text, &mut wire, room) {}
-    wire
+    loop {
+        let rest = &text[encoder.taken()..];
+        let handed = rest.len().min(piece.max(2));
+        let before = wire.len();
+        if encoder.fill(&rest[..handed], handed == rest.len(), &mut wire, room) {
+            return wire;
+        }
+        assert!(wire.len() - before <= room, "more than there was room for");
+    }
 }
 
 /// The reference: CRLF after each line, whatever ended it.
@@ -165,17 +197,20 @@ fn unstuff(wire: &[u8]) -> (Vec<u8>, &[u8]) {
 /// else, in whatever slices it left; no bare CR or LF leaves (RFC 5321 §2.3.8),
 /// so that no server can see the end elsewhere.
 pub fn content(input: &[u8]) {
-    let (room, text) = match input {
-        [first, rest @ ..] => (usize::from(*first) + 1, rest),
-        [] => (1, input),
+    let (piece, room, text) = match input {
+        [piece, room, rest @ ..] => (usize::from(*piece) + 1, usize::from(*room) + 1, rest),
+        _ => (1, 1, input),
     };
     let expected = with_crlf(text);
     let facts = survey(text);
-    let chunk = encode(Framing::Chunk, text, room);
+    let mut in_pieces = Survey::default();
+    text.chunks(piece).for_each(|piece| in_pieces.look(piece));
+    assert_eq!(in_pieces.facts(), facts);
+    let chunk = encode(Framing::Chunk, text, piece, room);
     assert_eq!(chunk, expected);
     assert_eq!(facts.wire_len, expected.len() as u64);
-    let data = encode(Framing::Data, text, room);
-    assert_eq!(data, encode(Framing::Data, text, usize::MAX >> 1));
+    let data = encode(Framing::Data, text, piece, room);
+    assert_eq!(data, encode(Framing::Data, text, usize::MAX, usize::MAX));
     let (received, rest) = unstuff(&data);
     assert_eq!(received, expected);
     assert!(rest.is_empty(), "{rest:?}");
@@ -256,5 +291,41 @@ pub fn sasl(input: &[u8]) {
     }
     if let Some(text) = exchange.server_error() {
         text.lines().for_each(assert_visible);
+    }
+}
+
+/// A dialogue with a server, a user and a network that do what `input` says, by
+/// two octets a step, keeps what its observer asks of it.
+pub fn dialogue(input: &[u8]) {
+    let mut numbers = input
+        .chunks_exact(2)
+        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let seed = numbers.next().unwrap_or(0);
+    let extensions = numbers.next().unwrap_or(0);
+    dialogue_support::walk(seed, extensions, numbers);
+}
+
+/// What is read of an entry's metadata is read again from what is written of it.
+pub fn metadata(input: &[u8]) {
+    if let Some(once) = fuzzing::metadata(input) {
+        let again = fuzzing::metadata(once.source.as_bytes());
+        assert_eq!(again.as_ref(), Some(&once), "{}", once.source);
+    }
+}
+
+/// Each line of an index is a name that could be an entry's, or leads elsewhere.
+pub fn index(input: &[u8]) {
+    for name in fuzzing::index(input) {
+        assert!(!name.contains('/') && name != ".." && !name.starts_with(".smtpmail"));
+        let mut line = name.clone().into_bytes();
+        line.push(b'\n');
+        assert_eq!(fuzzing::index(&line), [name]);
+    }
+}
+
+/// What is read of a window file is read again from what is written of it.
+pub fn window(input: &[u8]) {
+    if let Some(once) = fuzzing::window(input) {
+        assert_eq!(fuzzing::window(once.as_bytes()), Some(once));
     }
 }
