@@ -133,7 +133,7 @@ coverage: ## lines of src/smtp that the engine's tests run; needs cargo-llvm-cov
 	@python3 test/coverage.py
 
 .PHONY: lint
-lint: floors lint-lisp ## what is checked without running anything
+lint: floors licences lint-lisp ## what is checked without running anything
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps -q
@@ -142,6 +142,10 @@ lint: floors lint-lisp ## what is checked without running anything
 lint-lisp: lisp
 	@sh test/package-lint.sh
 	@$(BATCH) -L build/package-lint -l test/lint.el -f smtpmail-lint-batch $(LISP)
+
+.PHONY: licences
+licences: ## check licences and sources of the crates; with cargo-deny, if it is there
+	@python3 test/licences.py
 
 .PHONY: floors
 floors: ## check that files import from lower floors only
