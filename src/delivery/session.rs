@@ -100,7 +100,8 @@ pub(super) struct Session<'a> {
     wire: Wire,
     dialogue: Dialogue,
     reader: ReplyReader,
-    /// What was said in AUTH, in base64: not to be repeated in trace or error.
+    /// The password, and what was said in AUTH, in base64: not to be repeated in
+    /// trace or error.
     secrets: Vec<Secret>,
     /// Octets to write, from `written` on.
     outgoing: Vec<u8>,
@@ -156,9 +157,13 @@ impl<'a> Session<'a> {
             contents: HashMap::new(),
             trace,
             wire,
+            secrets: plan
+                .login
+                .iter()
+                .map(|login| login.credentials.secret.clone())
+                .collect(),
             dialogue: Dialogue::new(plan),
             reader: ReplyReader::default(),
-            secrets: Vec::new(),
             outgoing: Vec::new(),
             written: 0,
             incoming: Vec::new(),
@@ -199,6 +204,9 @@ impl<'a> Session<'a> {
 
     /// Tell the dialogue something.
     pub fn feed(&mut self, input: Input) {
+        if let Input::Login(Some(login)) = &input {
+            self.secrets.push(login.credentials.secret.clone());
+        }
         self.dialogue.handle(input);
     }
 
