@@ -517,7 +517,14 @@ impl<'a> Session<'a> {
                 Ok(None) => return,
                 Err(error) => {
                     let phase = self.dialogue.phase();
-                    let failure = Failure::new(FailureKind::Protocol, phase, error.to_string());
+                    // It quotes the line, which may quote us.
+                    let told = Reply::new(500, vec![error.to_string().into_bytes()]);
+                    let told = told.without(&self.secrets);
+                    let text = told
+                        .lines()
+                        .map(String::from_utf8_lossy)
+                        .collect::<String>();
+                    let failure = Failure::new(FailureKind::Protocol, phase, text);
                     return self.feed(Input::Closed(failure));
                 }
             }
