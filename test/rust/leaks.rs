@@ -45,11 +45,11 @@ fn empty(spool: &Path) {
 /// Some by TLS, some in clear, some refused, some cut, some cancelled.
 fn send(number: usize, servers: [&Fixture; 3]) {
     let mut request = request(servers[number % 3]);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         request.plan.security = Security::Never;
     }
     let under = Under::begin(request);
-    if number % 7 == 0 {
+    if number.is_multiple_of(7) {
         under.delivery.cancel();
     }
     under.finish(|_| Some(Answer::Login(None)));
