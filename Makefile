@@ -128,8 +128,21 @@ bench: bench-setup ## measure: the engine's parts, then sending, against the bui
 bench-readme: bench-setup ## measure sending, and put the table into README.org
 	@EMACS=$(EMACS) python3 benches/bench.py --write README.org
 
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz: ## hostile input for each reader, FUZZ_SECONDS each; needs cargo-fuzz and a nightly Rust
+	@python3 fuzz/run.py --seconds $(FUZZ_SECONDS) $(TARGETS)
+
+.PHONY: leaks
+leaks: ## ten thousand sends in one process: descriptors, threads and memory stay
+	$(CARGO) test --locked --release --test leaks -- --ignored --nocapture
+
+.PHONY: coverage
+coverage: ## lines of src/smtp that the engine's tests run; needs cargo-llvm-cov
+	@python3 test/coverage.py
+
 .PHONY: lint
-lint: floors lint-lisp ## what is checked without running anything
+lint: floors licences lint-lisp ## what is checked without running anything
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps -q
@@ -138,6 +151,10 @@ lint: floors lint-lisp ## what is checked without running anything
 lint-lisp: lisp
 	@sh test/package-lint.sh
 	@$(BATCH) -L build/package-lint -l test/lint.el -f smtpmail-lint-batch $(LISP)
+
+.PHONY: licences
+licences: ## check licences and sources of the crates; with cargo-deny, if it is there
+	@python3 test/licences.py
 
 .PHONY: floors
 floors: ## check that files import from lower floors only

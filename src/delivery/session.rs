@@ -102,7 +102,8 @@ pub(super) struct Session<'a> {
     wire: Wire,
     dialogue: Dialogue,
     reader: ReplyReader,
-    /// What was said in AUTH, in base64: not to be repeated in trace or error.
+    /// The password, and what was said in AUTH, in base64: not to be repeated in
+    /// trace or error.
     secrets: Vec<Secret>,
     /// Octets to write, from `written` on.
     outgoing: Vec<u8>,
@@ -168,9 +169,13 @@ impl<'a> Session<'a> {
             contents: HashMap::new(),
             trace,
             wire,
+            secrets: plan
+                .login
+                .iter()
+                .map(|login| login.credentials.secret.clone())
+                .collect(),
             dialogue: Dialogue::new(plan),
             reader: ReplyReader::default(),
-            secrets: Vec::new(),
             outgoing: Vec::new(),
             written: 0,
             incoming: Vec::new(),
@@ -273,6 +278,9 @@ impl<'a> Session<'a> {
 
     /// Tell the dialogue something.
     pub fn feed(&mut self, input: Input) {
+        if let Input::Login(Some(login)) = &input {
+            self.secrets.push(login.credentials.secret.clone());
+        }
         self.dialogue.handle(input);
     }
 
@@ -627,7 +635,14 @@ impl<'a> Session<'a> {
                 Ok(None) => return,
                 Err(error) => {
                     let phase = self.dialogue.phase();
-                    let failure = Failure::new(FailureKind::Protocol, phase, error.to_string());
+                    // It quotes the line, which may quote us.
+                    let told = Reply::new(500, vec![error.to_string().into_bytes()]);
+                    let told = told.without(&self.secrets);
+                    let text = told
+                        .lines()
+                        .map(String::from_utf8_lossy)
+                        .collect::<String>();
+                    let failure = Failure::new(FailureKind::Protocol, phase, text);
                     return self.feed(Input::Closed(failure));
                 }
             }

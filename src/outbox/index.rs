@@ -58,7 +58,7 @@ impl Index {
     }
 }
 
-fn lines(content: &[u8], directory: &Path) -> Vec<Line> {
+pub(super) fn lines(content: &[u8], directory: &Path) -> Vec<Line> {
     let mut parents = Parents {
         directory,
         canonical: None,

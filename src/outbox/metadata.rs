@@ -389,7 +389,8 @@ impl Record {
                 _ => return Err(ProblemKind::UnexpectedCode),
             },
             _ => match <[Datum; 1]>::try_from(data) {
-                Ok([datum]) if is_plain_symbol(key) => {
+                // What could not be written again: no outcome could.
+                Ok([datum]) if is_plain_symbol(key) && !KEYS.contains(&key) => {
                     facts.other.insert(key.to_owned(), value(datum)?);
                 }
                 _ => return Err(ProblemKind::UnexpectedCode),

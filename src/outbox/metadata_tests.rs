@@ -154,6 +154,15 @@ fn line_ends_in_facts_stay_inside_their_comment() {
     assert_eq!(parse(&source), Ok(metadata));
 }
 
+#[test]
+fn a_fact_that_could_not_be_written_again_is_not_read() {
+    let source = sample().to_source().expect("holdable");
+    for line in [";; end 1", ";; end \"x\""] {
+        let damaged = source.replace(";; end", &format!("{line}\n;; end"));
+        assert_eq!(parse(&damaged), Err(ProblemKind::UnexpectedCode), "{line}");
+    }
+}
+
 fn sample() -> Metadata {
     let facts = Facts {
         subject: Some("grüße".into()),

@@ -62,6 +62,8 @@ mod claim;
 mod disk;
 mod entry;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod header;
 mod index;
 mod lisp_data;

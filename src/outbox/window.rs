@@ -46,7 +46,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Mark>> {
         .ok_or_else(|| OutboxError::new(ErrorKind::Damaged, path, "not a list of marks"))
 }
 
-fn parse(text: &str) -> Option<Vec<Mark>> {
+pub(super) fn parse(text: &str) -> Option<Vec<Mark>> {
     let mut lines = text.strip_prefix(HEADING)?.strip_prefix('\n')?.lines();
     let mut marks = Vec::new();
     loop {

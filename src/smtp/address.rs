@@ -435,7 +435,11 @@ fn parse_host_name(text: &str, script: Script) -> Result<String, AddressProblem>
             // whatever was typed (RFC 6531 §3.3).
             let (unicode, result) = idna::domain_to_unicode(&ascii);
             result.map_err(|_| AddressProblem::BadInternationalName)?;
-            Ok(unicode)
+            // An A-label can hold what may not be typed.
+            match unicode.chars().find(|&c| is_invisible(c)) {
+                Some(c) => Err(AddressProblem::BadCharacter(c)),
+                None => Ok(unicode),
+            }
         }
     }
 }

@@ -225,6 +225,61 @@ fn hostile_directories_and_indexes_are_refused() {
     }
 }
 
+/// Each name of the queue's own files, as a link, a FIFO, a directory, and
+/// larger than any disk: what stands there is neither followed, nor waited for,
+/// nor replaced.
+#[test]
+fn hostile_files_in_the_place_of_ours_are_not_followed() {
+    type Plant = fn(&Path, &Path);
+    let plants: [(&str, Plant); 4] = [
+        ("link", |path, secret| symlink(secret, path).expect("free")),
+        ("fifo", |path, _| {
+            let made = std::process::Command::new("mkfifo").arg(path).status();
+            assert!(made.expect("mkfifo runs").success());
+        }),
+        ("directory", |path, _| fs::create_dir(path).expect("free")),
+        ("huge", |path, _| {
+            let file = fs::File::create(path).expect("free");
+            file.set_len(1 << 40).expect("a sparse file");
+        }),
+    ];
+    for (plant, make) in plants {
+        for name in [
+            "index",
+            ".smtpmail-lock",
+            ".smtpmail-set-aside",
+            ".smtpmail-1.window",
+            ".smtpmail-1.new",
+        ] {
+            let scratch = Scratch::new();
+            let secret = scratch.path().join("secret");
+            fs::write(&secret, "keep me").expect("writable");
+            fs::create_dir(scratch.queue()).expect("free");
+            let path = scratch.file(name);
+            make(&path, &secret);
+            let kind = fs::symlink_metadata(&path).expect("made").file_type();
+            let outbox = scratch.outbox();
+            // Whether it is queued depends on the file; that it ends does not.
+            let added = add(&outbox, "one", State::Waiting);
+            let listed = outbox.entries();
+            if let (Ok(_), Ok(listing)) = (&added, &listed) {
+                assert_eq!(listing.entries.len(), 1, "{plant} as {name}");
+            }
+            if name == "index" {
+                assert!(added.is_err(), "{plant} as {name}");
+            }
+            if let Ok(now) = fs::symlink_metadata(&path) {
+                assert_eq!(now.file_type(), kind, "{plant} as {name}");
+            } else {
+                // A temporary file of nobody goes, whatever it is.
+                assert!(name.ends_with(".new"), "{plant} as {name} is gone");
+            }
+            let kept = fs::read_to_string(&secret).expect("untouched");
+            assert_eq!(kept, "keep me", "{plant} as {name}");
+        }
+    }
+}
+
 #[test]
 fn a_directory_that_others_can_write_is_reported_and_keeps_its_mode() {
     let scratch = Scratch::new();

@@ -70,6 +70,8 @@ fn mailboxes_that_are_refused() {
         ("bob\u{2028}@example.com", BadCharacter('\u{2028}')),
         ("bob\u{202e}@example.com", BadCharacter('\u{202e}')),
         ("bob@ex\u{200b}ample.com", BadCharacter('\u{200b}')),
+        // The same behind an A-label, where U-labels are sent.
+        ("böb@ü.xn--a-4rq.example", BadCharacter('\u{2800}')),
         ("bob smith@example.com", UnquotedCharacter(' ')),
         ("bob\u{a0}smith@example.com", UnquotedCharacter('\u{a0}')),
         ("<bob@example.com>", UnquotedCharacter('<')),

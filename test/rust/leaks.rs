@@ -1,0 +1,96 @@
+//! Many sends in one process, as in an Emacs that runs for a year: descriptors,
+//! threads and memory stay what they were. `make leaks` for ten thousand.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use smtpmail_core::delivery::Answer;
+use smtpmail_core::smtp::dialogue::Security;
+
+use self::support::*;
+
+/// Until then all is loaded that stays: the resolver's, the TLS library's and
+/// the allocator's.
+const WARM_UP: usize = 200;
+
+/// Sends between two looks, after which the server's spool is emptied.
+const BATCH: usize = 100;
+
+/// What may come and go by chance, in KiB: some pools of the allocator, which
+/// has one for each thread of the moment.
+const ALLOWED_GROWTH_KIB: usize = 4096;
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").expect("Linux").count()
+}
+
+/// Memory in use, in KiB.
+fn resident_kib() -> usize {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("a size");
+    line.trim().trim_end_matches(" kB").parse().expect("KiB")
+}
+
+fn empty(spool: &Path) {
+    for file in fs::read_dir(spool).expect("a spool").flatten() {
+        fs::remove_file(file.path()).ok();
+    }
+}
+
+/// Some by TLS, some in clear, some refused, some cut, some cancelled.
+fn send(number: usize, servers: [&Fixture; 3]) {
+    let mut request = request(servers[number % 3]);
+    if number.is_multiple_of(2) {
+        request.plan.security = Security::Never;
+    }
+    let under = Under::begin(request);
+    if number.is_multiple_of(7) {
+        under.delivery.cancel();
+    }
+    under.finish(|_| Some(Answer::Login(None)));
+}
+
+fn sends(count: usize) {
+    let good = start(options().user(USER, PASSWORD));
+    let cut = start(options_on(&["mail=close"]));
+    let refused = start(options_on(&["dot=reply 554 no"]));
+    let servers = [&good, &cut, &refused];
+    let look = || {
+        for server in servers {
+            assert!(server.wait_until_quiet(WATCHDOG));
+            empty(server.spool());
+        }
+        assert_no_threads();
+        (descriptors(), resident_kib())
+    };
+    (0..WARM_UP).for_each(|number| send(number, servers));
+    let (descriptors, memory) = look();
+    let mut most = memory;
+    for batch in 0..count / BATCH {
+        (0..BATCH).for_each(|number| send(batch * BATCH + number, servers));
+        let (now, memory) = look();
+        assert_eq!(now, descriptors, "descriptors, batch {batch}");
+        most = most.max(memory);
+    }
+    println!("{count} sends: {descriptors} descriptors, {memory} KiB, at most {most} KiB");
+    assert!(
+        most <= memory + ALLOWED_GROWTH_KIB,
+        "memory grew from {memory} to {most} KiB"
+    );
+}
+
+#[test]
+fn five_hundred_sends_leave_nothing() {
+    sends(500);
+}
+
+#[test]
+#[ignore = "minutes: make leaks"]
+fn ten_thousand_sends_leave_nothing() {
+    sends(10_000);
+}
