@@ -174,8 +174,7 @@ At once, if it does not go in the background or nobody wants to wait."
           (kill-buffer))))
      (t (funcall original)))))
 
-(with-eval-after-load 'message
-  (advice-add 'message-do-fcc :around #'smtpmail-accepted--do-fcc))
+(advice-add 'message-do-fcc :around #'smtpmail-accepted--do-fcc)
 
 (defun smtpmail-accepted--finish-message (mail)
   "Do what Message mode does when a message is sent, for MAIL."

@@ -88,6 +88,7 @@
                 (not (smtpmail-unload--name-p variable)))
        (dolist (function (ignore-errors (smtpmail-unload--functions-of variable)))
          (remove-hook variable function)))))
+  (advice-remove 'message-do-fcc 'smtpmail-accepted--do-fcc)
   (when (consp global-mode-string)
     (setq global-mode-string
           (seq-remove #'smtpmail-unload--name-p global-mode-string)))
