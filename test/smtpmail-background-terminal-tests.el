@@ -204,7 +204,7 @@ SPEC is (TERMINAL SERVER OPTIONS FORM...), OPTIONS a list for the server."
 (ert-deftest smtpmail-background-terminal-leave ()
   "Who leaves Emacs while mail is on its way is asked; what is left, is there."
   (smtpmail-background-terminal-tests--with
-      (terminal server ("--on" "mail#1=silence"))
+      (terminal server ("--no-chunking" "--on" "mail#1=silence"))
     (let ((queue (smtpmail-terminal--file terminal "queue/")))
       (smtpmail-terminal-keys terminal "F5")
       (smtpmail-terminal-note terminal "end")

@@ -173,7 +173,7 @@ same: .*, while waiting for it to accept the message\\'"
                              ,smtpmail-test-canary))))
           255 "Sending failed: 535 5.7.8 Authentication credentials invalid in response to AUTH")
          (("--cert" "untrusted") nil
-          255 "Sending failed: certificate of localhost not accepted: unable to get local issuer certificate")
+          255 "Sending failed: certificate of localhost not accepted: its signer, CN=smtpmail unknown CA, is not trusted here…")
          (("--on" "rcpt=reply 550 5.1.1 No") nil
           255 "Sending failed: 550 5.1.1 No in response to RCPT TO:<you@example.net>")
          (("--on" "data=close") nil
@@ -185,8 +185,14 @@ same: .*, while waiting for it to accept the message\\'"
           255 "‘smtpmail-smtp-server’ not defined")))
     (ert-info ((format "%S %S" options forms))
       (smtpmail-test-with-server (server options)
-        (let ((result (apply #'smtpmail-breaks-tests--batch server forms)))
-          (should (equal (list (plist-get result :exit) (plist-get result :stderr)
+        (let* ((result (apply #'smtpmail-breaks-tests--batch server forms))
+               (said (plist-get result :stderr)))
+          ;; What follows has fingerprints and times.
+          (when (string-suffix-p "…" text)
+            (setq text (string-remove-suffix "…" text)
+                  said (concat (substring said 0 (min (length text) (length said)))
+                               "\n")))
+          (should (equal (list (plist-get result :exit) said
                                (plist-get result :stdout))
                          (list exit (concat text "\n") "")))
           (smtpmail-test-log server))))))

@@ -108,7 +108,7 @@ none, but one more under TLS when CRAM-MD5 drew 535."
           "Sending failed: 550 No in response to AUTH")
          ("auth=reply 504 No" "CRAM-MD5 PLAIN LOGIN" ("CRAM-MD5" "PLAIN" "LOGIN")
           "Sending failed: Not logged in at localhost: the server takes none of \
-the mechanisms it offers")
+the mechanisms it offers: 504 No")
          ("auth=reply 454 4.7.0 Later" "CRAM-MD5 PLAIN" ("CRAM-MD5")
           "Sending failed: 454 4.7.0 Later in response to AUTH")))
     (ert-info ((format "%S" (list rule mechanisms)))

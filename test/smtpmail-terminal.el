@@ -148,7 +148,18 @@ SPEC is (TERMINAL SERVER FORM...); FORMs are a list of what it evaluates."
                      smtpmail-test-lisp init))
             (smtpmail-terminal-note terminal "ready")
             (funcall function terminal))
-        (ignore-errors (smtpmail-terminal--tmux terminal "kill-server"))))))
+        (smtpmail-terminal--end terminal)))))
+
+(defun smtpmail-terminal--end (terminal)
+  "End TERMINAL, and wait until its Emacs, which may save a draft, is gone."
+  (let ((emacs (ignore-errors
+                 (string-to-number
+                  (smtpmail-terminal--tmux terminal "display-message" "-p"
+                                           "#{pane_pid}")))))
+    (ignore-errors (smtpmail-terminal--tmux terminal "kill-server"))
+    (when emacs
+      (smtpmail-test-wait "the end of the Emacs at the terminal"
+                          (lambda () (not (process-attributes emacs)))))))
 
 (provide 'smtpmail-terminal)
 

@@ -104,7 +104,7 @@ Before it, the trace has one of a message that the server took."
                     (invisible-p (match-beginning 0)))))
         (dolist (line '("C: Date: " "C: Hello"))
           (should (hidden-p line)))
-        (dolist (line '("C: BDAT" "octets of message>" "S: 250 2.0.0"))
+        (dolist (line '("C: DATA" "S: 354 " "octets of message>" "S: 250 2.0.0"))
           (should-not (hidden-p line)))
         (smtpmail-trace-toggle-text)
         (should-not (hidden-p "C: Date: ")))
