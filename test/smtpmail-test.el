@@ -220,6 +220,15 @@ arguments of the program, strings or lists of them."
   (let ((bytes (alist-get 'bytes message)))
     (substring bytes (+ 4 (string-match "\r\n\r\n" bytes)))))
 
+(defun smtpmail-test-public-key (port)
+  "Return the public key of the server at PORT in the words of Emacs's GnuTLS."
+  (require 'network-stream)
+  (let* ((network-security-level 'low)
+         (process (open-gnutls-stream "probe" nil "localhost" port))
+         (status (gnutls-peer-status process)))
+    (delete-process process)
+    (plist-get (plist-get status :certificate) :public-key-id)))
+
 ;;;; Sending from here
 
 (defun smtpmail-test-mail (header &optional body)

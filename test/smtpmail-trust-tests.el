@@ -115,20 +115,12 @@
         (set-file-modes trust-file #o600)
         (should-not (smtpmail-test-send))))))
 
-(defun smtpmail-trust-tests-public-key (port)
-  "Return the public key of the server at PORT in the words of Emacs's GnuTLS."
-  (let* ((network-security-level 'low)
-         (process (open-gnutls-stream "probe" nil "localhost" port))
-         (status (gnutls-peer-status process)))
-    (delete-process process)
-    (plist-get (plist-get status :certificate) :public-key-id)))
-
 (ert-deftest smtpmail-trust-tests-an-entry-of-the-security-manager-is-a-pin ()
   (smtpmail-trust-tests-remembering
     (smtpmail-test-with-server (server "--cert" "selfsigned" "--ssl")
       (let* ((smtpmail-stream-type 'ssl)
              (port smtpmail-smtp-service)
-             (key (smtpmail-trust-tests-public-key port))
+             (key (smtpmail-test-public-key port))
              (nsm-settings-file (expand-file-name "nsm" trust-directory))
              (entry (lambda (host port key)
                       (list (list :id (nsm-id host port) :fingerprints (list key)

@@ -24,7 +24,9 @@
 
 ;;; Code:
 
+(require 'nsm)
 (require 'smtpmail-checklist)
+(require 'smtpmail-terminal)
 
 (declare-function feedmail-buffer-to-smtpmail "feedmail" (prepped errors addr-listoid))
 (declare-function rmail-resend "rmail" (address &optional from comment mail-alias-file))
@@ -305,9 +307,35 @@ Byte-compiled or not; the login and the demand for TLS in it hold."
 
 ;;;; 35: certificates
 
-;; Nobody can be asked here.  What is asked where somebody can, what is
-;; remembered of the answer, and what of `nsm-settings-file' counts, is of
-;; this item, too.
+(ert-deftest smtpmail-checklist-35-asked-once-and-remembered ()
+  "Who is there is asked about an unknown certificate, once for always."
+  (smtpmail-test-with-server (server "--cert" "selfsigned")
+    (smtpmail-terminal-with (terminal server)
+      (smtpmail-terminal-keys terminal "F5")
+      (smtpmail-terminal-shows terminal "n: no, o: this once, a: always")
+      (smtpmail-terminal-keys terminal "a")
+      (should (equal (smtpmail-terminal-note terminal "end") '(sent)))
+      (smtpmail-terminal-keys terminal "F5")
+      (should (equal (smtpmail-terminal-note terminal "end") '(sent)))
+      (should (= 2 (length (smtpmail-test-messages server)))))))
+
+(ert-deftest smtpmail-checklist-35-exceptions-of-nsm-settings-file ()
+  "What the user once told the Network Security Manager of a server counts."
+  (smtpmail-test-with-server (server "--cert" "selfsigned" "--ssl")
+    (smtpmail-test-with-directory directory
+      (let ((smtpmail-stream-type 'ssl)
+            (smtpmail-trust-file (expand-file-name "trust" directory))
+            (nsm-settings-file (expand-file-name "nsm" directory)))
+        (should (smtpmail-test-send))
+        (with-temp-file nsm-settings-file
+          (prin1 `((:id ,(nsm-id "localhost" smtpmail-smtp-service)
+                        :fingerprints (,(smtpmail-test-public-key
+                                         smtpmail-smtp-service))
+                        :conditions (:self-signed)))
+                 (current-buffer)))
+        (set-file-modes nsm-settings-file #o600)
+        (should-not (smtpmail-test-send))
+        (should (smtpmail-test-message server))))))
 
 (ert-deftest smtpmail-checklist-35-refused-in-batch ()
   "Where nobody can be asked, a certificate that is not trusted is refused.
