@@ -31,6 +31,9 @@
 (declare-function feedmail-buffer-to-smtpmail "feedmail" (prepped errors addr-listoid))
 (declare-function rmail-resend "rmail" (address &optional from comment mail-alias-file))
 (defvar feedmail-queue-directory)
+(defvar gnus-agent-queue-mail)
+(defvar gnus-plugged)
+(defvar message-send-mail-real-function)
 
 ;;;; 31: callers
 
@@ -75,6 +78,56 @@
         (set-buffer-modified-p nil))
       (should (= hooked 1)))
     (should (equal (alist-get 'to (smtpmail-test-message server)) '("a@x.example")))))
+
+(defmacro smtpmail-checklist-ecosystem--composed (header body &rest forms)
+  "Evaluate FORMS in a Message buffer with HEADER and BODY, to a@x.example."
+  (declare (indent 2))
+  `(let ((message-confirm-send nil)
+         (message-auto-save-directory nil))
+     (with-temp-buffer
+       (insert "From: me@example.org\nTo: a@x.example\nSubject: S\n" ,header
+               mail-header-separator "\n" ,body)
+       (message-mode)
+       ,@forms
+       (set-buffer-modified-p nil))))
+
+(ert-deftest smtpmail-checklist-31-gnus-agent ()
+  "Plugged, Gnus's agent passes mail on; it chooses no server of its own.
+Its queue is driven with Gnus itself, among the clients."
+  (require 'gnus-agent)
+  (smtpmail-test-with-server (server)
+    (let ((message-send-mail-real-function #'gnus-agent-send-mail)
+          (message-send-mail-function #'smtpmail-send-it)
+          (gnus-agent-queue-mail t)
+          (gnus-plugged t))
+      (smtpmail-checklist-ecosystem--composed "" "Text\n"
+        (message-send)))
+    (should (equal (alist-get 'to (smtpmail-test-message server)) '("a@x.example")))))
+
+(ert-deftest smtpmail-checklist-31-org-msg ()
+  "Text and HTML with an image in it, put into MML as org-msg does it.
+It sends from Message mode then, like everybody."
+  (smtpmail-test-with-server (server)
+    (smtpmail-test-with-directory directory
+      (let ((image (expand-file-name "dot.png" directory))
+            (coding-system-for-write 'no-conversion)
+            (message-send-mail-function #'smtpmail-send-it))
+        (write-region "\211PNG\r\n\32\n" nil image nil 'quiet)
+        (smtpmail-checklist-ecosystem--composed
+            ""
+            (concat "<#multipart type=alternative>\n<#part type=text/plain>\nText\n"
+                    "<#multipart type=related>\n"
+                    "<#part type=text/html><b>T\u00e9xt</b><img src=\"cid:dot\">\n"
+                    "<#part type=\"image/png\" filename=\"" image
+                    "\" disposition=inline id=\"<dot>\"><#/part>\n"
+                    "<#/multipart>\n<#/multipart>\n")
+          (message-send))))
+    (let ((octets (alist-get 'bytes (smtpmail-test-message server))))
+      (should (string-match-p "^Content-Type: multipart/alternative;" octets))
+      (should (string-match-p "^Content-Type: multipart/related;" octets))
+      (should (string-match-p "^Content-Type: text/html" octets))
+      (should (string-match-p "^Content-ID: <dot>\r$" octets))
+      (should (string-search (base64-encode-string "\211PNG\r\n\32\n" t) octets)))))
 
 (ert-deftest smtpmail-checklist-31-feedmail ()
   "Feedmail gets nil or a text, and finds the trace of what failed."
