@@ -231,20 +231,8 @@ const PASSWORD: &str = "correct horse battery staple";
 /// Challenges, cut at NUL, never make a mechanism panic, believe a server that
 /// does not know the password, or give a password away in SCRAM.
 pub fn sasl(input: &[u8]) {
-    const MECHANISMS: [Mechanism; 10] = [
-        Mechanism::CramMd5,
-        Mechanism::External,
-        Mechanism::Login,
-        Mechanism::Oauthbearer,
-        Mechanism::Plain,
-        Mechanism::ScramSha1,
-        Mechanism::ScramSha1Plus,
-        Mechanism::ScramSha256,
-        Mechanism::ScramSha256Plus,
-        Mechanism::Xoauth2,
-    ];
     let (first, challenges) = input.split_first().unwrap_or((&0, b""));
-    let mechanism = MECHANISMS[usize::from(*first) % MECHANISMS.len()];
+    let mechanism = Mechanism::ALL[usize::from(*first) % Mechanism::ALL.len()];
     let credentials = Credentials {
         user: "tim".into(),
         secret: Secret::from(PASSWORD),

@@ -33,6 +33,7 @@ pub use self::pool::{Keep, close_kept};
 pub use self::probe::Probe;
 pub use self::queue::{Job, QueuePlace, QueueRequest};
 pub use self::request::{Envelope, MailObject, Request, Text, TlsFiles};
+pub use self::servers::forget_faults;
 use crate::net::{threads, tls};
 use crate::smtp::failure::Failure;
 

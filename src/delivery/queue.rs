@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::mailbox::{Event, Mailbox};
 use super::request::Text;
+use super::servers;
 use super::{Bell, Delivery};
 use crate::net::known::{self, KnownServers};
 use crate::net::threads;
@@ -69,8 +70,8 @@ pub enum Job {
     },
     /// List everything; ends with [`Event::Listed`].
     List(QueuePlace),
-    /// Forget what the file of known servers has of this host and port; ends with
-    /// [`Event::Changed`].
+    /// Forget what the file of known servers has of this host and port, and which
+    /// speed-ups it got wrong; ends with [`Event::Changed`].
     ForgetServer(PathBuf, String, u16),
     /// Tell what is known of servers; ends with [`Event::Servers`].
     ListServers(PathBuf),
@@ -112,9 +113,12 @@ fn perform(job: Job, mailbox: &Mailbox) -> Result<Event, Failure> {
             let listing: Listing = open(&place)?.entries().map_err(disk_failure)?;
             Ok(Event::Listed(listing))
         }
-        Job::ForgetServer(file, host, port) => known::forget(&file, &host, port)
-            .map(Event::Changed)
-            .map_err(known_failure),
+        Job::ForgetServer(file, host, port) => {
+            servers::forget_faults(&host, port);
+            known::forget(&file, &host, port)
+                .map(Event::Changed)
+                .map_err(known_failure)
+        }
         Job::ListServers(file) => KnownServers::load(&file)
             .map(|known| Event::Servers(known.entries().cloned().collect()))
             .map_err(known_failure),

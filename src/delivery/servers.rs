@@ -61,6 +61,11 @@ pub(super) fn switch_off(host: &str, port: u16, speed_up: SpeedUp, reason: &str)
     });
 }
 
+/// Forget what that server got wrong: it is another one, or was mended.
+pub fn forget_faults(host: &str, port: u16) {
+    known().remove(&(host.to_owned(), port));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +90,10 @@ mod tests {
             ]
         );
         assert_eq!(reasons(host, 587), []);
+        forget_faults(host, 587);
+        assert_eq!(reasons(host, 25).len(), 2);
+        forget_faults(host, 25);
+        assert_eq!(reasons(host, 25), []);
         for port in 1000..1000 + 2 * MAX_SERVERS {
             let port = u16::try_from(port).expect("small");
             switch_off(host, port, SpeedUp::Chunking, "500 what?");

@@ -163,19 +163,35 @@ impl<'a> Session<'a> {
         mailbox.post(Event::Connected(wire.peer().to_string()));
         let implicit = plan.security == Security::Implicit;
         let pool_key = pool::key(request, &plan, &trust);
-        let mut session = Self {
+        let login = plan.login.iter();
+        let secrets = login.map(|login| login.credentials.secret.clone());
+        let secrets = secrets.collect();
+        let parts = (wire, Dialogue::new(plan), trace);
+        let mut session = Self::over(request, mailbox, parts, trust, pool_key);
+        session.secrets = secrets;
+        if implicit && let Err(failure) = session.start_tls() {
+            session.feed(Input::Closed(failure));
+        }
+        Ok(session)
+    }
+
+    /// A session in which nothing was said yet.
+    fn over(
+        request: &'a Request,
+        mailbox: &'a Mailbox,
+        (wire, dialogue, trace): (Wire, Dialogue, Trace),
+        trust: SessionTrust,
+        pool_key: String,
+    ) -> Self {
+        Self {
             request,
             mailbox,
             contents: HashMap::new(),
             trace,
             wire,
-            secrets: plan
-                .login
-                .iter()
-                .map(|login| login.credentials.secret.clone())
-                .collect(),
-            dialogue: Dialogue::new(plan),
+            dialogue,
             reader: ReplyReader::default(),
+            secrets: Vec::new(),
             outgoing: Vec::new(),
             written: 0,
             incoming: Vec::new(),
@@ -186,16 +202,12 @@ impl<'a> Session<'a> {
             phase: None,
             happened: VecDeque::new(),
             tls: None,
-            pool_key,
             trust,
             refused_certificate: None,
+            pool_key,
             unproven: false,
             last_reply: Instant::now(),
-        };
-        if implicit && let Err(failure) = session.start_tls() {
-            session.feed(Input::Closed(failure));
         }
-        Ok(session)
     }
 
     /// Go on with a connection that was kept, if there is one that serves: it takes
@@ -223,30 +235,13 @@ impl<'a> Session<'a> {
         );
         trace.note(mailbox, &text);
         mailbox.post(Event::Connected(peer.to_string()));
+        let parts = (kept.wire, kept.dialogue, trace);
         let session = Self {
-            request,
-            mailbox,
-            contents: HashMap::new(),
-            trace,
-            wire: kept.wire,
-            dialogue: kept.dialogue,
-            reader: ReplyReader::default(),
             secrets: kept.secrets,
-            outgoing: Vec::new(),
-            written: 0,
-            incoming: Vec::new(),
-            block: Vec::new(),
-            sending: None,
-            ended: VecDeque::new(),
-            progress: Instant::now(),
-            phase: None,
-            happened: VecDeque::new(),
             tls: kept.tls,
-            trust: trust.clone(),
-            refused_certificate: None,
-            pool_key,
             unproven: true,
             last_reply: kept.last_reply,
+            ..Self::over(request, mailbox, parts, trust.clone(), pool_key)
         };
         Some((session, kept.given))
     }

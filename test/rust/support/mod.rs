@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use smtpmail_core::delivery::{
     Answer, Delivery, Envelope, Event, Keep, MailObject, Question, QuestionId, Report, Request,
-    Text, TimeLimits, TlsFiles, TrustAnswer, Verdict,
+    Text, TimeLimits, TlsFiles, TrustAnswer, Verdict, forget_faults,
 };
 use smtpmail_core::smtp::address::{EhloName, Mailbox, ReversePath};
 use smtpmail_core::smtp::dialogue::{LoginAnswer, Plan, RefusedRecipients, SaslContext, Security};
@@ -101,7 +101,12 @@ impl Drop for Fixture {
 }
 
 pub fn start(options: Options) -> Fixture {
-    Fixture(Some(Server::start(options).expect("a server")))
+    let server = Server::start(options).expect("a server");
+    // The system may have given its port to the server of another test before.
+    for host in ["localhost", "127.0.0.1"] {
+        forget_faults(host, server.port());
+    }
+    Fixture(Some(server))
 }
 
 /// Limits that no test reaches but by a hang.
