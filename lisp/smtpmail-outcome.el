@@ -18,7 +18,7 @@
 
 ;;; Commentary:
 
-;; The couriers of smtpmail-background.el bring a report for each message.
+;; The couriers (smtpmail-couriers.el) bring a report for each message.
 ;; Here it is decided what that means, when a message is tried again, who is
 ;; told, and what the user's own word does: to stop a message, or to let it
 ;; go.
@@ -29,7 +29,25 @@
 (require 'seq)
 (require 'smtpmail-background)
 
+(autoload 'smtpmail-mode-line-update "smtpmail-mode-line")
+(autoload 'smtpmail-notice-refused "smtpmail-notice")
+(autoload 'smtpmail-notice-withdraw "smtpmail-notice")
+(autoload 'smtpmail-accepted-perform "smtpmail-accepted")
+
 (declare-function smtpmail-module--cancel "ext:exports.rs" (delivery))
+
+(defvar smtpmail-background--network-pause 15
+  "Seconds until the first new try when the network or the server is away.")
+
+(defvar smtpmail-background--refusal-pause 60
+  "Seconds until the first new try when the server says \"not now\".")
+
+(defconst smtpmail-background--longest-pause 1800
+  "Most seconds between two tries; each pause is twice the one before.
+RFC 5321 section 4.5.4.1 asks relays for 30 minutes at least.")
+
+(defconst smtpmail-background--quiet-time 900
+  "Seconds for which delays are no news: a train may be in a tunnel.")
 
 ;;;; How it went
 
