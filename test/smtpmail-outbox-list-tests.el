@@ -134,7 +134,7 @@ ANSWER may also be a list of answers in turn."
         (should (= 5 (length lines)))
         (pcase-dolist (`(,subject ,state)
                        '(("Unknown" "unknown") ("Refused" "refused +.*550 5\\.1\\.1")
-                         ("Deferred" "deferred [0-9:]+ .*450 4\\.2\\.0")
+                         ("Deferred" "deferred \\(?:[0-9]+-[0-9]+ \\)?[0-9:]+ .*450 4\\.2\\.0")
                          ("Held" "held") ("Waiting" "waiting")))
           (should (seq-find (lambda (line)
                               (string-match-p
