@@ -223,6 +223,9 @@ RECIPIENT is tried if it is not nil."
 (define-derived-mode smtpmail-doctor-mode special-mode "SMTP doctor"
   "Mode for the report of `smtpmail-doctor'.
 \\{smtpmail-doctor-mode-map}"
+  ;; Packages copy all variables of smtpmail: tables do not always read back.
+  :abbrev-table nil
+  :syntax-table nil
   (setq-local revert-buffer-function #'smtpmail-doctor--again))
 
 (defun smtpmail-doctor--again (&rest _)

@@ -278,6 +278,9 @@ reply to reply, \\[smtpmail-trace-next-refusal] goes to the next one
 that says no, and \\[smtpmail-trace-cause] to the one for which nothing was sent.
 
 \\{smtpmail-trace-mode-map}"
+  ;; Packages copy all variables of smtpmail: tables do not always read back.
+  :abbrev-table nil
+  :syntax-table nil
   ;; Sessions and methods of users go on writing here.
   (setq buffer-read-only nil)
   (setq-local font-lock-defaults '(smtpmail-trace-font-lock-keywords t))

@@ -267,6 +267,9 @@ logged in.  The next mail meets it as if for the first time."
   "Known servers"
   "Mode for the list of what is known of servers.
 \\{smtpmail-known-servers-mode-map}"
+  ;; Packages copy all variables of smtpmail: tables do not always read back.
+  :abbrev-table nil
+  :syntax-table nil
   (setq tabulated-list-format [("Server" 30 t) ("Since" 11 t)
                                ("What" 30 t) ("User" 0 t)]
         tabulated-list-sort-key '("Server"))
