@@ -68,7 +68,13 @@ load_path=$(find "$share/lisp" -type d ! -name obsolete | sort | paste -sd :)
 # this program too.  ("exec -a" is Bash's.)
 cat >"$program" <<END
 #!/bin/bash
-export EMACSLOADPATH='$load_path'
+own='$load_path'
+# Behind the directories that whoever starts it wants first, which may name it already.
+case ":\${EMACSLOADPATH-}:" in
+    *":\$own:"*) ;;
+    *) EMACSLOADPATH=\${EMACSLOADPATH:+\${EMACSLOADPATH%:}:}\$own ;;
+esac
+export EMACSLOADPATH
 export EMACSDATA='$share/etc' EMACSDOC='$share/etc' EMACSPATH='$private'
 export LD_LIBRARY_PATH='$libraries'
 exec -a "\$0" '$cache/root/usr/bin/emacs-nox' --dump-file='$dump' "\$@"

@@ -102,8 +102,12 @@
   (with-temp-buffer
     (insert screen)
     (goto-char (point-min))
-    (while (re-search-forward "[0-9][0-9]:[0-9][0-9]" nil t)
+    (while (re-search-forward "\\(?:[0-9]+-[0-9]+ \\)?[0-9][0-9]:[0-9][0-9]" nil t)
       (replace-match "20:31" t t))
+    (goto-char (point-min))
+    ;; How the column is marked by which the list is sorted: since Emacs 30.
+    (when (re-search-forward "^  Queued v  " nil t)
+      (replace-match "  Queued [v]" t t))
     (goto-char (point-min))
     (let ((rows nil))
       (while (re-search-forward "^\\(?:  Queued.*\\|[ *] 20:31 .*\\)$" nil t)
