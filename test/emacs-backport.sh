@@ -76,7 +76,7 @@ case ":\${EMACSLOADPATH-}:" in
 esac
 export EMACSLOADPATH
 export EMACSDATA='$share/etc' EMACSDOC='$share/etc' EMACSPATH='$private'
-export LD_LIBRARY_PATH='$libraries'
+export LD_LIBRARY_PATH='$libraries'\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
 exec -a "\$0" '$cache/root/usr/bin/emacs-nox' --dump-file='$dump' "\$@"
 END
 chmod +x "$program"
