@@ -235,7 +235,8 @@ As the header X-Message-SMTP-Method does, or a file's variables."
   "Settings that are the values of variables.")
 
 (defun smtpmail-accounts-bindings (account)
-  "Return ACCOUNT, (NAME . SETTINGS), as an alist of variables and values."
+  "Return ACCOUNT, (NAME . SETTINGS), as an alist of variables and values.
+nil is that there is none, whatever the message."
   (let* ((settings (cdr account))
          (bindings (and (plist-get settings :server)
                         (smtpmail-accounts--server-bindings settings)))
@@ -253,20 +254,26 @@ As the header X-Message-SMTP-Method does, or a file's variables."
                                          smtpmail-smtp-service)
                               key certificate)))
             bindings))
-    (cons (cons 'smtpmail-accounts--current account) bindings)))
+    (cons (cons 'smtpmail-accounts--current (or account 'none)) bindings)))
+
+(defmacro smtpmail-accounts-with (bindings &rest body)
+  "Evaluate BODY with BINDINGS, an alist of variables and values, in force."
+  (declare (indent 1) (debug t))
+  (let ((alist (make-symbol "bindings")))
+    `(let ((,alist ,bindings))
+       (cl-progv (mapcar #'car ,alist) (mapcar #'cdr ,alist)
+         ,@body))))
 
 (defun smtpmail-accounts-call (buffer function)
   "Call FUNCTION with the account of the message in BUFFER in force.
 Return its value.  The account that is in force already stays."
   (if smtpmail-accounts--current
       (funcall function)
-    (let* ((account (and (not (smtpmail-accounts--caller-chose-p))
-                         (smtpmail-accounts-of buffer)))
-           (bindings (if account
-                         (smtpmail-accounts-bindings account)
-                       '((smtpmail-accounts--current . none)))))
-      (cl-progv (mapcar #'car bindings) (mapcar #'cdr bindings)
-        (funcall function)))))
+    (smtpmail-accounts-with
+        (smtpmail-accounts-bindings
+         (and (not (smtpmail-accounts--caller-chose-p))
+              (smtpmail-accounts-of buffer)))
+      (funcall function))))
 
 (defun smtpmail-accounts-setting (setting)
   "Return the value of SETTING, a keyword, of the account in force, or nil."

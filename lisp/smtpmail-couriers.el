@@ -37,6 +37,7 @@
 (require 'seq)
 (require 'subr-x)
 (require 'smtpmail-options)
+(require 'smtpmail-accounts)
 (require 'smtpmail-background-mail)
 (require 'smtpmail-auth)
 (require 'smtpmail-outbox-rest)
@@ -139,7 +140,7 @@ MAY-ASK non-nil asks the user whether it shall."
         (account (smtpmail-background-mail-account mail))
         (smtpmail-auth-prompt-inhibited
          (if may-ask smtpmail-auth-prompt-inhibited 'inhibited)))
-    (cl-progv (mapcar #'car variables) (mapcar #'cdr variables)
+    (smtpmail-accounts-with variables
       (smtpmail-outbox-rest-reason (plist-get account :host)
                                    (plist-get account :port)))))
 
@@ -253,11 +254,9 @@ MAY-ASK non-nil asks the user whether it shall."
 (defmacro smtpmail-background--with-account (process &rest body)
   "Evaluate BODY with the variables of the account of PROCESS."
   (declare (indent 1) (debug t))
-  (let ((variables (make-symbol "variables")))
-    `(let ((,variables (smtpmail-background-mail-variables
-                        (aref (process-get ,process 'smtpmail-mails) 0))))
-       (cl-progv (mapcar #'car ,variables) (mapcar #'cdr ,variables)
-         ,@body))))
+  `(smtpmail-accounts-with (smtpmail-background-mail-variables
+                            (aref (process-get ,process 'smtpmail-mails) 0))
+     ,@body))
 
 (defun smtpmail-background--serve (process)
   "Take the events of the courier of PROCESS."
@@ -325,7 +324,7 @@ It asks whether it shall."
                (smtpmail-auth-login-asked login))
       (smtpmail-ask-later
        (lambda ()
-         (cl-progv (mapcar #'car variables) (mapcar #'cdr variables)
+         (smtpmail-accounts-with variables
            (smtpmail-session--keep-login session)))))))
 
 ;;;; Questions

@@ -91,10 +91,8 @@ RECIPIENT is tried if it is not nil."
 (defun smtpmail-doctor--examine (account recipient)
   "Return the report on ACCOUNT, (NAME . SETTINGS), or on the variables if nil.
 RECIPIENT is tried if it is not nil.  The report is (TITLE FINDINGS)."
-  (let ((bindings (if account
-                      (smtpmail-accounts-bindings account)
-                    '((smtpmail-accounts--current . none)))))
-    (cl-progv (mapcar #'car bindings) (mapcar #'cdr bindings)
+  (let ((bindings (smtpmail-accounts-bindings account)))
+    (smtpmail-accounts-with bindings
       (let ((name (if account
                       (format "Account %s" (car account))
                     "The variables")))

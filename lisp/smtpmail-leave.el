@@ -231,25 +231,25 @@ ENTRY is a plist of the outbox's listing."
          (time (and (eq (plist-get entry :state) 'scheduled)
                     (not (plist-get entry :sendable))
                     (plist-get entry :time))))
-    (cl-progv (mapcar #'car variables) (mapcar #'cdr variables)
+    (smtpmail-accounts-with variables
       (setq mail (smtpmail-background--make-mail
-       :name (plist-get entry :name)
-       :place place
-       :account (let ((smtpmail-background--order '(:resumed t)))
-                  (smtpmail--account-request (smtpmail--host)))
-       :variables variables
-       :sender (or (plist-get entry :sender)
-                   (let ((smtpmail-queue-dir (plist-get place :queue-directory)))
-                     (smtpmail-outbox--sender-in-file
-                      (smtpmail-outbox--file entry))))
-       :recipients (mapcar #'smtpmail-maybe-append-domain
-                           (plist-get entry :recipients))
-       :subject (plist-get entry :subject)
-       :message-id (plist-get entry :message-id)
-       :fcc (when-let ((files (alist-get 'fcc facts)))
-              (split-string files "\n" t))
-       :state (if time 'held 'waiting)
-       :time time)))
+                  :name (plist-get entry :name)
+                  :place place
+                  :account (let ((smtpmail-background--order '(:resumed t)))
+                             (smtpmail--account-request (smtpmail--host)))
+                  :variables variables
+                  :sender (or (plist-get entry :sender)
+                              (let ((smtpmail-queue-dir (plist-get place :queue-directory)))
+                                (smtpmail-outbox--sender-in-file
+                                 (smtpmail-outbox--file entry))))
+                  :recipients (mapcar #'smtpmail-maybe-append-domain
+                                      (plist-get entry :recipients))
+                  :subject (plist-get entry :subject)
+                  :message-id (plist-get entry :message-id)
+                  :fcc (when-let ((files (alist-get 'fcc facts)))
+                         (split-string files "\n" t))
+                  :state (if time 'held 'waiting)
+                  :time time)))
     (smtpmail-accepted-recover mail)
     mail))
 

@@ -264,10 +264,9 @@ is not in the state any more that it was in, is being sent, or is gone."
   "Return the variables that say over which account ENTRY goes, an alist.
 What `smtpmail-accounts' says of its account now goes before what was
 stored with the entry."
-  (let* ((account (smtpmail-accounts-named (plist-get entry :account)))
-         (bindings (and account (smtpmail-accounts-bindings account))))
+  (let ((bindings (smtpmail-accounts-bindings
+                   (smtpmail-accounts-named (plist-get entry :account)))))
     (append bindings
-            (unless account '((smtpmail-accounts--current . none)))
             (mapcar (lambda (variable)
                       (cons variable
                             (alist-get variable (plist-get entry :stored)
@@ -294,7 +293,7 @@ stored with the entry."
         (open (make-hash-table :test #'eq :size (length entries)))
         (messages nil))
     (dolist (entry entries) (puthash entry t open))
-    (cl-progv (mapcar #'car account) (mapcar #'cdr account)
+    (smtpmail-accounts-with account
       (cl-flet ((note (entry outcome)
                   (remhash entry open)
                   (smtpmail-outbox--note entry outcome all)))
@@ -428,8 +427,7 @@ Entries of other programs have none beside it."
 Return nil, or why it was not sent, a string."
   (let ((buffer (generate-new-buffer " smtpmail queued")))
     (unwind-protect
-        (cl-progv (mapcar #'car (smtpmail-outbox--account entry))
-            (mapcar #'cdr (smtpmail-outbox--account entry))
+        (smtpmail-accounts-with (smtpmail-outbox--account entry)
           (with-current-buffer buffer
             (set-buffer-multibyte nil)
             (insert-file-contents-literally

@@ -208,7 +208,7 @@ REPORT, or nil, tells of the recipients."
   "Let MAIL go now, also if the last login of its account was refused."
   (let ((variables (smtpmail-background-mail-variables mail))
         (account (smtpmail-background-mail-account mail)))
-    (cl-progv (mapcar #'car variables) (mapcar #'cdr variables)
+    (smtpmail-accounts-with variables
       (smtpmail-outbox-rest-forget (plist-get account :host)
                                    (plist-get account :port))))
   (setf (smtpmail-background-mail-state mail) 'waiting
