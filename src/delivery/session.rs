@@ -1,22 +1,20 @@
 //! One connection: drives a dialogue over a wire. It moves octets, keeps the
 //! clocks and the trace; what to do about anything is the courier's.
 
+mod opening;
+
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::TimeLimits;
 use super::body::BLOCK;
 use super::mailbox::{Event, Mailbox};
-use super::pool::{self, Kept};
-use super::probe::connect_by_each;
+use super::pool;
 use super::request::{Content, Request};
 use super::trace::Trace;
 use super::trust::SessionTrust;
 use crate::net::certificate::CertificateFacts;
-use crate::net::connect::connect;
-use crate::net::resolve::resolve;
 use crate::net::signal::{Signal, Waited};
 use crate::net::tls::{self, TlsFacts};
 use crate::net::wire::Wire;
@@ -24,8 +22,7 @@ use crate::net::words::words;
 use crate::smtp::command::Command;
 use crate::smtp::content::{Encoder, Framing};
 use crate::smtp::dialogue::{
-    Dialogue, Input, Message, MessageId, Outcome, Output, Plan, Question, Security, SpeedUp,
-    Verdict,
+    Dialogue, Input, Message, MessageId, Outcome, Output, Question, SpeedUp, Verdict,
 };
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 use crate::smtp::reply::{Reply, ReplyReader};
@@ -131,121 +128,6 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Connect, and shake hands where TLS comes first: how that failed, if it did, is
-    /// told as the end of the connection.
-    ///
-    /// # Errors
-    /// `Resolve`, `Connect`, `Timeout` or `Cancelled`.
-    pub fn open(
-        request: &'a Request,
-        plan: Plan,
-        trust: SessionTrust,
-        mailbox: &'a Mailbox,
-    ) -> Result<Self, Failure> {
-        let mut trace = Trace::new();
-        let signal: &Arc<Signal> = &mailbox.signal;
-        let deadline = Instant::now() + request.limits.limit(Phase::Connect);
-        let opened = || -> Result<Wire, Failure> {
-            mailbox.post(Event::Phase(Phase::Resolve));
-            let addresses = resolve(&request.host, request.port, deadline, signal)?;
-            mailbox.post(Event::Phase(Phase::Connect));
-            let socket = match request.probe {
-                Some(_) => connect_by_each(addresses, request, mailbox)?,
-                None => connect(addresses, deadline, signal)?,
-            };
-            Wire::new(socket, signal.clone()).map_err(|error| broken(Phase::Connect, &error))
-        };
-        let wire = opened().inspect_err(|failure| trace.note(mailbox, &failure.text))?;
-        trace.note(
-            mailbox,
-            &format!("connected to {} ({})", request.host, wire.peer()),
-        );
-        mailbox.post(Event::Connected(wire.peer().to_string()));
-        let implicit = plan.security == Security::Implicit;
-        let pool_key = pool::key(request, &plan, &trust);
-        let login = plan.login.iter();
-        let secrets = login.map(|login| login.credentials.secret.clone());
-        let secrets = secrets.collect();
-        let parts = (wire, Dialogue::new(plan), trace);
-        let mut session = Self::over(request, mailbox, parts, trust, pool_key);
-        session.secrets = secrets;
-        if implicit && let Err(failure) = session.start_tls() {
-            session.feed(Input::Closed(failure));
-        }
-        Ok(session)
-    }
-
-    /// A session in which nothing was said yet.
-    fn over(
-        request: &'a Request,
-        mailbox: &'a Mailbox,
-        (wire, dialogue, trace): (Wire, Dialogue, Trace),
-        trust: SessionTrust,
-        pool_key: String,
-    ) -> Self {
-        Self {
-            request,
-            mailbox,
-            contents: HashMap::new(),
-            trace,
-            wire,
-            dialogue,
-            reader: ReplyReader::default(),
-            secrets: Vec::new(),
-            outgoing: Vec::new(),
-            written: 0,
-            incoming: Vec::new(),
-            block: Vec::new(),
-            sending: None,
-            ended: VecDeque::new(),
-            progress: Instant::now(),
-            phase: None,
-            happened: VecDeque::new(),
-            tls: None,
-            trust,
-            refused_certificate: None,
-            pool_key,
-            unproven: false,
-            last_reply: Instant::now(),
-        }
-    }
-
-    /// Go on with a connection that was kept, if there is one that serves: it takes
-    /// messages, and has had so many.
-    pub fn resume(
-        request: &'a Request,
-        plan: &Plan,
-        trust: &SessionTrust,
-        mailbox: &'a Mailbox,
-    ) -> Option<(Self, usize)> {
-        // A probe is to see a connection begin.
-        if request.probe.is_some() {
-            return None;
-        }
-        let pool_key = pool::key(request, plan, trust);
-        let mut kept = pool::take(&pool_key)?;
-        kept.wire.ring_with(mailbox.signal.clone());
-        let mut trace = Trace::new();
-        let idle = kept.last_reply.elapsed();
-        kept.dialogue.resume(idle > pool::ONE_FLIGHT);
-        let peer = kept.wire.peer();
-        let text = format!(
-            "the connection to {peer} is used again after {:.1} s",
-            idle.as_secs_f64()
-        );
-        trace.note(mailbox, &text);
-        mailbox.post(Event::Connected(peer.to_string()));
-        let parts = (kept.wire, kept.dialogue, trace);
-        let session = Self {
-            secrets: kept.secrets,
-            tls: kept.tls,
-            unproven: true,
-            last_reply: kept.last_reply,
-            ..Self::over(request, mailbox, parts, trust.clone(), pool_key)
-        };
-        Some((session, kept.given))
-    }
-
     /// Whether the server has said nothing yet to what was sent over a connection
     /// that was kept: if it ends now, that says nothing about a message.
     pub fn is_unproven(&self) -> bool {
@@ -334,30 +216,6 @@ impl<'a> Session<'a> {
                 Err(error) => self.feed(Input::Closed(broken(phase, &error))),
             }
         }
-    }
-
-    /// The last message is over: keep the connection if the request wants that,
-    /// and nothing is on its way in either direction.
-    pub fn keep_or_quit(mut self, given: usize) {
-        self.act();
-        let quiet = self.happened.is_empty()
-            && self.sending.is_none()
-            && self.written == self.outgoing.len()
-            && !self.reader.has_leftovers()
-            && !self.dialogue.is_waiting();
-        if self.request.keep.time.is_zero() || !quiet {
-            return self.quit();
-        }
-        self.trace.note(self.mailbox, "the connection is kept");
-        let kept = Kept {
-            wire: self.wire,
-            dialogue: self.dialogue,
-            tls: self.tls,
-            secrets: self.secrets,
-            last_reply: self.last_reply,
-            given,
-        };
-        pool::keep(kept, self.pool_key, self.request.keep.time);
     }
 
     /// The fate of a message whose end was written is told to the courier now.
@@ -499,42 +357,6 @@ impl<'a> Session<'a> {
     /// answer is here already.
     fn is_answered_before(&self, commands: &[Command]) -> bool {
         commands.iter().any(|c| matches!(c, Command::StartTls)) && self.reader.has_leftovers()
-    }
-
-    fn start_tls(&mut self) -> Result<(), Failure> {
-        self.mailbox.post(Event::Phase(Phase::Handshake));
-        // Whatever stands behind the 220 was not said under TLS and may have been
-        // put there by somebody else (RFC 3207 §5).
-        if self.reader.has_leftovers() {
-            let text = "the server sent something after its answer to STARTTLS and before TLS: an attack, or a broken server";
-            self.trace.note(self.mailbox, text);
-            return Err(Failure::new(FailureKind::Tls, Phase::Handshake, text));
-        }
-        let deadline = Instant::now() + self.request.limits.limit(Phase::Handshake);
-        let settings = self.request.tls.settings(self.trust.server.clone());
-        let started = self
-            .wire
-            .start_tls(&settings, &self.request.host, deadline)
-            .and_then(|facts| self.trust.admit(&self.request.host, facts));
-        let facts = started.map_err(|refused| {
-            self.trace.note(self.mailbox, &refused.failure.text);
-            self.refused_certificate = refused.certificate;
-            refused.failure
-        })?;
-        self.trace.note(
-            self.mailbox,
-            &format!("{}, {}", facts.version, facts.cipher),
-        );
-        if let Some(certificate) = &facts.certificate {
-            self.trace.note(self.mailbox, &certificate.describe());
-        }
-        if let Some(end_point) = &facts.end_point {
-            self.dialogue.bind_channel(end_point.clone());
-        }
-        self.mailbox.post(Event::Secured(facts.clone()));
-        self.tls = Some(facts);
-        self.progress = Instant::now();
-        Ok(())
     }
 
     /// Make the next block of the text ready.
