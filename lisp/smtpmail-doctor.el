@@ -31,24 +31,24 @@
 (require 'smtpmail)
 (require 'smtpmail-doctor-findings)
 
-(defgroup smtpmail-doctor nil
-  "How reports about SMTP servers look."
-  :group 'smtpmail)
-
 (defcustom smtpmail-doctor-timeout 20
   "Seconds after which `smtpmail-doctor' gives a silent server up.
 `smtpmail-timeout' and `smtpmail-connect-timeout' count if they are shorter."
   :type 'natnum
-  :package-version '(smtpmail . "0.1.0"))
+  :package-version '(smtpmail . "0.1.0")
+  :group 'smtpmail-doctor)
 
 (defface smtpmail-doctor-ok '((t :inherit success))
-  "What is as it should be.")
+  "What is as it should be."
+  :group 'smtpmail-doctor)
 
 (defface smtpmail-doctor-warning '((t :inherit warning))
-  "What does not stop mail.")
+  "What does not stop mail."
+  :group 'smtpmail-doctor)
 
 (defface smtpmail-doctor-failure '((t :inherit error))
-  "What stops mail.")
+  "What stops mail."
+  :group 'smtpmail-doctor)
 
 (defconst smtpmail-doctor--width 78
   "Columns of the report: it is pasted into mails.")

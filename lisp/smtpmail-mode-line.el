@@ -38,7 +38,7 @@ Smaller ones are over before anybody looks.")
 
 (defface smtpmail-mode-line-attention '((t :inherit error))
   "Face of the mark in the mode line that something needs the user."
-  :group 'smtpmail)
+  :group 'smtpmail-background)
 
 (defvar smtpmail-mode-line-string ""
   "What the mode line shows of mail on its way, a string.")

@@ -20,16 +20,71 @@
 
 ;; Every option that users set, with the names, defaults, types and group
 ;; that they have had since 2007, and the few that are new.  No function of
-;; smtpmail lives here.
+;; smtpmail lives here; `smtpmail-check-set' says which values cannot be right.
+;;
+;; Each option is in one of the groups below smtpmail, and those that everybody
+;; knows are in smtpmail itself, too.  Risky is what a file that is visited must
+;; never set: where mail goes, who may read it, whose login, what is called.
 ;;
 ;; No variable may hold a value that does not print and read back: packages
 ;; copy all variables of smtpmail to another Emacs.
 
 ;;; Code:
 
+(require 'smtpmail-check)
+
+(defgroup smtpmail-server nil
+  "The server, the connection to it, and the login."
+  :group 'smtpmail
+  :link '(custom-manual "(smtpmail)Server and Connection"))
+
+(defgroup smtpmail-security nil
+  "TLS, and which servers are trusted."
+  :group 'smtpmail
+  :link '(custom-manual "(smtpmail)TLS and Trust"))
+
+(defgroup smtpmail-sending nil
+  "What is sent, and what happens if the server refuses it."
+  :group 'smtpmail
+  :link '(custom-manual "(smtpmail)Sending"))
+
+(defgroup smtpmail-outbox nil
+  "The queue, and the list that shows it."
+  :group 'smtpmail
+  :link '(custom-manual "(smtpmail)Queue"))
+
+(defgroup smtpmail-background nil
+  "Sending while Emacs goes on."
+  :group 'smtpmail
+  :link '(custom-manual "(smtpmail)Background"))
+
+(defgroup smtpmail-trace nil
+  "Traces of sessions with servers."
+  :group 'smtpmail
+  :link '(custom-manual "(smtpmail)Debugging"))
+
+(defgroup smtpmail-doctor nil
+  "Reports about what stops mail."
+  :group 'smtpmail
+  :link '(custom-manual "(smtpmail)Doctor"))
+
+;; The last one is where options go that name no group.
 (defgroup smtpmail nil
-  "SMTP protocol for sending mail."
-  :group 'mail)
+  "SMTP protocol for sending mail.
+Most people set the server and no more, and keep their login in
+auth-source.  The groups at the end have all options by subject."
+  :group 'mail
+  :link '(custom-manual "(smtpmail)Top"))
+
+;; Accounts name a server each.
+(custom-add-to-group 'smtpmail-server 'smtpmail-accounts 'custom-variable)
+
+;; Where the faces and options are that Customize has to load to show them.
+(pcase-dolist (`(,group . ,file) '((smtpmail-outbox . smtpmail-outbox-rows)
+                                   (smtpmail-background . smtpmail-mode-line)
+                                   (smtpmail-trace . smtpmail-trace)
+                                   (smtpmail-doctor . smtpmail-doctor)))
+  (custom-add-load group file))
 
 ;;;; Server
 
@@ -37,7 +92,12 @@
   "Server to send mail through, for a whole site.
 Has an effect only if set before smtpmail is loaded and if neither
 `smtpmail-smtp-server' nor the environment variable SMTPSERVER is."
-  :type '(choice (const :tag "None" nil) (string :tag "Host")))
+  :type '(choice (const :tag "None" nil) (string :tag "Name or address"))
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :risky t
+  :group 'smtpmail
+  :group 'smtpmail-server)
 
 (defcustom smtpmail-smtp-server
   (let ((server (getenv "SMTPSERVER")))
@@ -45,13 +105,23 @@ Has an effect only if set before smtpmail is loaded and if neither
     (if (member server '(nil "")) smtpmail-default-smtp-server server))
   "Name or address of the server to send mail through.
 If nil, the first mail asks for it."
-  :type '(choice (const :tag "Ask" nil) (string :tag "Host")))
+  :type '(choice (const :tag "Ask" nil) (string :tag "Name or address"))
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :risky t
+  :group 'smtpmail
+  :group 'smtpmail-server)
 
 (defcustom smtpmail-smtp-service 25
   "Port of the server: a number, or the name of a service.
 587 (\"submission\") is usual with STARTTLS, 465 (\"submissions\") with
 `smtpmail-stream-type' `ssl', and 25 (\"smtp\") within a site."
-  :type '(choice (integer :tag "Port") (string :tag "Service")))
+  :type '(choice (integer :tag "Port number") (string :tag "Name of a service"))
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :risky t
+  :group 'smtpmail
+  :group 'smtpmail-server)
 
 (defcustom smtpmail-stream-type nil
   "How the connection to the server is protected.
@@ -61,7 +131,12 @@ nil uses STARTTLS if the server offers it, `starttls' insists on it,
   :type '(choice (const :tag "STARTTLS if offered" nil)
                  (const :tag "Always STARTTLS" starttls)
                  (const :tag "TLS from the beginning" ssl)
-                 (const :tag "Never TLS" plain)))
+                 (const :tag "Never TLS" plain))
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :risky t
+  :group 'smtpmail
+  :group 'smtpmail-security)
 
 ;;;; Trust
 
@@ -70,22 +145,31 @@ nil uses STARTTLS if the server offers it, `starttls' insists on it,
 It has the certificates that you trusted by hand, which servers speak TLS,
 and how you logged in.  If others can write to it, no mail is sent.
 See `smtpmail-known-servers' and `smtpmail-forget-server'."
-  ;; A file that is visited has no say in who is trusted.
+  :type '(choice (file :tag "File")
+                 (const :tag "Remember nothing" nil))
+  :package-version '(smtpmail . "0.1.0")
   :risky t
-  :type '(choice file (const :tag "Remember nothing" nil)))
+  :group 'smtpmail-security)
 
 (defcustom smtpmail-tls-min-version nil
   "The oldest version of TLS that is spoken: nil and \"1.2\" are TLS 1.2."
-  ;; A file that is visited has no say in who is trusted.
+  :type '(choice (const :tag "As smtpmail does (TLS 1.2)" nil)
+                 (const :tag "TLS 1.2" "1.2")
+                 (const :tag "TLS 1.3" "1.3"))
+  :package-version '(smtpmail . "0.1.0")
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
   :risky t
-  :type '(choice (const :tag "TLS 1.2" nil) (const "1.2") (const "1.3")))
+  :group 'smtpmail-security)
 
 ;;;; Names
 
 (defcustom smtpmail-local-domain nil
   "Domain to append to the machine's name in EHLO.
 Not needed if the function `system-name' returns one with a domain."
-  :type '(choice (const :tag "None" nil) (string :tag "Domain")))
+  :type '(choice (const :tag "None" nil) (string :tag "Domain"))
+  :group 'smtpmail
+  :group 'smtpmail-server)
 
 (defcustom smtpmail-ehlo-name nil
   "Name that we give of ourselves in EHLO: a domain, or an address literal.
@@ -95,32 +179,42 @@ Whoever does not want to tell that to every server and recipient can say
 exists."
   :type '(choice (const :tag "Name of this machine" nil)
                  (string :tag "Domain or [address]"))
-  :package-version '(smtpmail . "0.1.0"))
+  :package-version '(smtpmail . "0.1.0")
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :group 'smtpmail-server)
 
 (defcustom smtpmail-sendto-domain nil
   "Domain to append, after an @-sign, to recipients that have none.
 Not needed unless the server refuses them as in
 \"501 <someone>: recipient address must contain a domain\"."
-  :type '(choice (const :tag "None" nil) (string :tag "Domain")))
+  :type '(choice (const :tag "None" nil) (string :tag "Domain"))
+  :risky t
+  :group 'smtpmail
+  :group 'smtpmail-sending)
 
 ;;;; Login
 
 (defcustom smtpmail-smtp-user nil
   "User name whose credentials are used; nil uses any."
   :version "24.1"
-  :type '(choice (const :tag "Any" nil) (string :tag "User")))
+  :type '(choice (const :tag "Any" nil) (string :tag "User"))
+  :risky t
+  :group 'smtpmail
+  :group 'smtpmail-server)
 
 (defvar smtpmail-auth-supported '(cram-md5 plain login)
   "SASL mechanisms to use, symbols in order of preference.
 Apart from these, the engine knows scram-sha-256, scram-sha-1, xoauth2,
 oauthbearer and external.")
+;;;###autoload
+(put 'smtpmail-auth-supported 'risky-local-variable t)
 
 (defcustom smtpmail-auth-credentials nil
   "Logins for servers, before those of auth-source.
 Either a list of (HOST PORT USER PASSWORD), of which a nil USER or
 PASSWORD is asked for once, or the name of a netrc file.  A server with
 an entry gets no mail without a login."
-  :risky t
   :type '(choice (file :tag "Netrc file")
                  (repeat (list (string :tag "Host")
                                (choice (integer :tag "Port")
@@ -128,25 +222,39 @@ an entry gets no mail without a login."
                                (choice (const :tag "Ask" nil)
                                        (string :tag "User"))
                                (choice (const :tag "Ask" nil)
-                                       (string :tag "Password"))))))
+                                       (string :tag "Password")))))
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :risky t
+  :group 'smtpmail
+  :group 'smtpmail-server)
 
 (defcustom smtpmail-starttls-credentials nil
   "Servers that have to be used with STARTTLS, and our keys for them.
 A list of (HOST PORT KEYFILE CERTFILE); KEYFILE and CERTFILE may be nil
 for a server that wants no certificate of ours."
-  :risky t
   :type '(repeat (list (string :tag "Host")
                        (choice (integer :tag "Port") (string :tag "Service"))
                        (choice (const :tag "None" nil) (file :tag "Key"))
                        (choice (const :tag "None" nil)
-                               (file :tag "Certificate")))))
+                               (file :tag "Certificate"))))
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :risky t
+  :group 'smtpmail
+  :group 'smtpmail-security)
 
 (defcustom smtpmail-servers-requiring-authorization nil
   "Regexp of server names to which no mail goes without a login.
 The user is asked for the credentials of such a server at once, and not
 only when the server refuses mail without them."
-  :type '(choice regexp (const :tag "None" nil))
-  :version "27.1")
+  :type '(choice (regexp :tag "Servers that match") (const :tag "None" nil))
+  :version "27.1"
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :risky t
+  :group 'smtpmail
+  :group 'smtpmail-server)
 
 ;;;; Sending
 
@@ -154,7 +262,10 @@ only when the server refuses mail without them."
   "Coding system for encoding outgoing mail, or nil.
 Takes the place of `sendmail-coding-system' while
 `select-message-coding-system' decides."
-  :type 'coding-system)
+  :type 'coding-system
+  :safe #'coding-system-p
+  :group 'smtpmail
+  :group 'smtpmail-sending)
 
 (defcustom smtpmail-strict-content nil
   "Non-nil means send only what the server has said it can take.
@@ -166,13 +277,19 @@ writes the MIME fields, such as that of Mail mode, is made
 quoted-printable, which any server takes.
 nil sends all that as it is, with a note in the trace."
   :type 'boolean
-  :package-version '(smtpmail . "0.1.0"))
+  :package-version '(smtpmail . "0.1.0")
+  :safe #'booleanp
+  :group 'smtpmail-sending)
 
 (defcustom smtpmail-retries 10
   "How many times a message is tried while the server says \"try again\".
 Those are replies with a code of 4yz."
-  :type 'integer
-  :version "27.1")
+  :type '(integer :tag "Tries")
+  :version "27.1"
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :group 'smtpmail
+  :group 'smtpmail-sending)
 
 (defcustom smtpmail-on-refused-recipients 'ask
   "What to do if the server refuses some recipients and accepts others.
@@ -180,12 +297,22 @@ Those are replies with a code of 4yz."
 `ask' asks, or is `abort' where nobody can be asked."
   :type '(choice (const :tag "Ask" ask)
                  (const :tag "Send to nobody" abort)
-                 (const :tag "Send to the others" send-rest)))
+                 (const :tag "Send to the others" send-rest))
+  :package-version '(smtpmail . "0.1.0")
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :group 'smtpmail
+  :group 'smtpmail-sending)
 
 (defcustom smtpmail-connect-timeout 30
   "Seconds after which a connection that does not come about is given up.
 The TLS handshake has as long again."
-  :type 'natnum)
+  :type '(natnum :tag "Seconds")
+  :package-version '(smtpmail . "0.1.0")
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :group 'smtpmail
+  :group 'smtpmail-server)
 
 (defcustom smtpmail-timeout 300
   "Seconds after which a server that does not answer is given up.
@@ -193,11 +320,18 @@ Counted from the last complete reply, or from the last part of the
 message that went out.  Where RFC 5321 names less, that holds.  After the
 end of a message the server gets 600 seconds, unless this is set below
 its default."
-  :type 'natnum)
+  :type '(natnum :tag "Seconds")
+  :package-version '(smtpmail . "0.1.0")
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :group 'smtpmail
+  :group 'smtpmail-server)
 
 (defvar smtpmail-mail-address nil
   "Envelope sender for `smtpmail-via-smtp', or nil.
 `smtpmail-send-it' finds and binds its own.")
+;;;###autoload
+(put 'smtpmail-mail-address 'risky-local-variable t)
 
 ;;;; Queue
 
@@ -205,20 +339,31 @@ its default."
   "Non-nil means mail is queued, not sent.
 It is kept in `smtpmail-queue-dir' until `smtpmail-send-queued-mail'.
 See also `smtpmail-store-queue-variables'."
-  :type 'boolean)
+  :type 'boolean
+  :group 'smtpmail
+  :group 'smtpmail-outbox)
 
 (defcustom smtpmail-queue-dir "~/Mail/queued-mail/"
   "Directory of queued mail; other users should not be able to write to it."
-  :type 'directory)
+  :type 'directory
+  :risky t
+  :group 'smtpmail
+  :group 'smtpmail-outbox)
 
 (defcustom smtpmail-queue-index-file "index"
   "Name, within `smtpmail-queue-dir', of the list of queued mail."
-  :type 'string)
+  :type 'string
+  :risky t
+  :group 'smtpmail
+  :group 'smtpmail-outbox)
 
 (defcustom smtpmail-store-queue-variables nil
   "Non-nil means queued mail keeps the server it was written for."
   :type 'boolean
-  :version "28.1")
+  :version "28.1"
+  :safe #'booleanp
+  :group 'smtpmail
+  :group 'smtpmail-outbox)
 
 (defvar smtpmail--stored-queue-variables
   '(smtpmail-smtp-server
@@ -235,7 +380,11 @@ The next message of the same account then goes over it without a new
 login.  Nil means 0 for messages for which Emacs waits, and 15 for those
 that go in the background.  240 is the most."
   :type '(choice (const :tag "In the background only" nil)
-                 (natnum :tag "Seconds")))
+                 (natnum :tag "Seconds"))
+  :package-version '(smtpmail . "0.1.0")
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :group 'smtpmail-server)
 
 (defcustom smtpmail-send-in-background nil
   "Non-nil means that Emacs does not wait while mail is sent.
@@ -247,20 +396,31 @@ the message, and says whether that one goes in the background.
 In batch mode this counts as nil."
   :type '(choice (const :tag "Wait" nil)
                  (const :tag "In the background" t)
-                 (function :tag "Decide for each message")))
+                 (function :tag "Decide for each message"))
+  :package-version '(smtpmail . "0.1.0")
+  :risky t
+  :group 'smtpmail
+  :group 'smtpmail-background)
 
 (defcustom smtpmail-undo-seconds 0
   "For how many seconds a message sent in the background can be taken back.
 For that long it stays in the outbox, and `smtpmail-undo' makes a draft
 of it."
-  :type 'natnum)
+  :type '(natnum :tag "Seconds")
+  :package-version '(smtpmail . "0.1.0")
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :group 'smtpmail-background)
 
 (defcustom smtpmail-wait-for-acceptance nil
   "Non-nil means that what says \"sent\" waits until the server has accepted.
 That holds for messages sent in the background: copies (Fcc, Gcc), and
 what Message mode does after sending, `message-sent-hook' and actions
 such as the mark \"replied\"."
-  :type 'boolean)
+  :type 'boolean
+  :package-version '(smtpmail . "0.1.0")
+  :safe #'booleanp
+  :group 'smtpmail-background)
 
 (defcustom smtpmail-sent-functions nil
   "Functions to call when a message sent in the background was accepted.
@@ -268,14 +428,20 @@ Each gets a plist: :message-id, :subject, :sender, :server, :entry (the
 name in the outbox), :reply (the server's words) and :recipients, plists
 of :address, :accepted and :failure (a plist with :text, the server's
 words, and :code)."
-  :type '(repeat function))
+  :type '(repeat function)
+  :package-version '(smtpmail . "0.1.0")
+  :risky t
+  :group 'smtpmail-background)
 
 (defcustom smtpmail-failed-functions nil
   "Functions to call when a message sent in the background was not sent.
 Each gets a plist as for `smtpmail-sent-functions', and :reason, a
 sentence, and :state: `refused' for good, `unknown' if it may have been
 sent, `stuck' until you do something, or `delayed' for a long time."
-  :type '(repeat function))
+  :type '(repeat function)
+  :package-version '(smtpmail . "0.1.0")
+  :risky t
+  :group 'smtpmail-background)
 
 ;;;; Looking at what happens
 
@@ -283,16 +449,25 @@ sent, `stuck' until you do something, or `delayed' for a long time."
   "Non-nil means show the server's replies and keep the trace.
 The trace is in the buffer *trace of SMTP session to SERVER*; without
 this it stays only after a failure."
-  :type 'boolean)
+  :type 'boolean
+  :safe #'booleanp
+  :group 'smtpmail
+  :group 'smtpmail-trace)
 
 (defcustom smtpmail-debug-verb nil
   "Non-nil means say VERB to a server that offers it."
-  :type 'boolean)
+  :type 'boolean
+  :safe #'booleanp
+  :group 'smtpmail
+  :group 'smtpmail-trace)
 
 (defcustom smtpmail-warn-about-unknown-extensions nil
   "Non-nil means tell of extensions of the server that are not known."
   :type 'boolean
-  :version "21.1")
+  :version "21.1"
+  :safe #'booleanp
+  :group 'smtpmail
+  :group 'smtpmail-trace)
 
 (provide 'smtpmail-options)
 

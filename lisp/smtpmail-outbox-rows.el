@@ -49,27 +49,29 @@ Sending one message changes the directory several times.")
 (defconst smtpmail-outbox-list--text-limit 1000
   "Longest field that is decoded for a row, in characters.")
 
-(defgroup smtpmail-outbox nil
-  "The list of queued mail."
-  :group 'smtpmail)
-
 (defface smtpmail-outbox-unknown '((t :inherit warning))
-  "Face for messages of which nobody knows whether they were sent.")
+  "Face for messages of which nobody knows whether they were sent."
+  :group 'smtpmail-outbox)
 
 (defface smtpmail-outbox-refused '((t :inherit error))
-  "Face for messages that a server refused.")
+  "Face for messages that a server refused."
+  :group 'smtpmail-outbox)
 
 (defface smtpmail-outbox-problem '((t :inherit error))
-  "Face for what is wrong in the queue.")
+  "Face for what is wrong in the queue."
+  :group 'smtpmail-outbox)
 
 (defface smtpmail-outbox-held '((t :inherit shadow))
-  "Face for messages that do not go by themselves.")
+  "Face for messages that do not go by themselves."
+  :group 'smtpmail-outbox)
 
 (defface smtpmail-outbox-sending '((t :inherit success))
-  "Face for messages that are being sent.")
+  "Face for messages that are being sent."
+  :group 'smtpmail-outbox)
 
 (defface smtpmail-outbox-mark '((t :inherit font-lock-constant-face))
-  "Face for marks.")
+  "Face for marks."
+  :group 'smtpmail-outbox)
 
 (defvar-local smtpmail-outbox-list--listing nil
   "The engine's listing that is shown, a plist.")

@@ -27,10 +27,6 @@
 
 (require 'seq)
 
-(defgroup smtpmail-trace nil
-  "How traces of SMTP sessions look."
-  :group 'smtpmail)
-
 (defface smtpmail-trace-session '((t :inherit bold :extend t))
   "The heading of a session."
   :group 'smtpmail-trace)

@@ -137,6 +137,16 @@ Unloading our files would make them undefined."
           (push (cons item (default-value item)) settings))))
     settings))
 
+(defun smtpmail-unload--withdraw-options ()
+  "Make Customize forget our options and groups.
+The built-in has some of the same names, and defines those anew."
+  (mapatoms
+   (lambda (symbol)
+     (when (smtpmail-unload--name-p symbol)
+       (dolist (property '(custom-group custom-set custom-type standard-value
+                           risky-local-variable safe-local-variable))
+         (put symbol property nil))))))
+
 (defun smtpmail-unload--remove-autoloads ()
   "Make the functions undefined that would be loaded from our files."
   (mapatoms
@@ -175,6 +185,7 @@ Ask first if mail is being sent.  What the user set is kept."
     (dolist (feature features)
       (when (featurep feature)
         (unload-feature feature t)))
+    (smtpmail-unload--withdraw-options)
     (smtpmail-unload--remove-autoloads)
     (smtpmail-unload--leave-path)
     (pcase-dolist (`(,function . ,command) smtpmail-unload--builtin-autoloads)

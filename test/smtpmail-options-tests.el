@@ -253,15 +253,204 @@ An empty SMTPSERVER is none, and what the user set goes before both."
 
 (ert-deftest smtpmail-options-tests-risky ()
   "No file that is visited sets whom to trust, or a login, without a warning."
-  (dolist (option '(smtpmail-trust-file smtpmail-tls-min-version
-                    smtpmail-auth-credentials smtpmail-starttls-credentials
-                    smtpmail-accounts))
+  (dolist (option '(smtpmail-accounts smtpmail-auth-credentials
+                    smtpmail-auth-supported smtpmail-default-smtp-server
+                    smtpmail-failed-functions smtpmail-mail-address
+                    smtpmail-queue-dir smtpmail-queue-index-file
+                    smtpmail-send-in-background smtpmail-sendto-domain
+                    smtpmail-sent-functions
+                    smtpmail-servers-requiring-authorization
+                    smtpmail-smtp-server smtpmail-smtp-service
+                    smtpmail-smtp-user smtpmail-starttls-credentials
+                    smtpmail-stream-type smtpmail-tls-min-version
+                    smtpmail-trust-file))
     (ert-info ((symbol-name option))
-      (should (risky-local-variable-p option))))
+      (should (risky-local-variable-p option))
+      (should-not (safe-local-variable-p option (default-value option)))))
+  ;; What harms nobody is set unasked, if it is of the right kind.
+  (pcase-dolist (`(,option ,value) '((smtpmail-code-conv-from utf-8)
+                                     (smtpmail-debug-info t)
+                                     (smtpmail-debug-verb t)
+                                     (smtpmail-store-queue-variables t)
+                                     (smtpmail-strict-content t)
+                                     (smtpmail-wait-for-acceptance t)))
+    (ert-info ((symbol-name option))
+      (should (safe-local-variable-p option value))
+      (should-not (safe-local-variable-p option '(lambda ())))
+      (should-not (risky-local-variable-p option))))
   ;; Nothing else may be set unasked, either.
-  (dolist (option '(smtpmail-smtp-server smtpmail-stream-type smtpmail-queue-dir))
+  (dolist (option '(smtpmail-queue-mail smtpmail-ehlo-name smtpmail-timeout))
     (ert-info ((symbol-name option))
       (should-not (safe-local-variable-p option (default-value option))))))
+
+;;;; Customize
+
+(defun smtpmail-options-tests--groups ()
+  "Return the groups below smtpmail."
+  (delq nil (mapcar (lambda (member)
+                      (and (eq (cadr member) 'custom-group) (car member)))
+                    (get 'smtpmail 'custom-group))))
+
+(ert-deftest smtpmail-options-tests-groups ()
+  "Each option is in one group below smtpmail, which says what it is about."
+  (dolist (file '(smtpmail-doctor smtpmail-mode-line smtpmail-outbox-rows
+                  smtpmail-trace))
+    (require file))
+  (let ((groups (smtpmail-options-tests--groups)) (options 0))
+    (should (memq 'smtpmail-server groups))
+    (dolist (group groups)
+      (ert-info ((symbol-name group))
+        (should (get group 'group-documentation))
+        (should (get group 'custom-links))))
+    (mapatoms
+     (lambda (symbol)
+       (when (and (string-prefix-p "smtpmail-" (symbol-name symbol))
+                  (or (custom-variable-p symbol) (custom-facep symbol)))
+         (setq options (1+ options))
+         (ert-info ((format "Give %s a :group" symbol))
+           (should (= 1 (seq-count (lambda (group)
+                                     (assq symbol (get group 'custom-group)))
+                                   groups)))))))
+    (should (> options 40))))
+
+(ert-deftest smtpmail-options-tests-customize-shows-them ()
+  "Customize shows the groups, and in them what other files define."
+  (should
+   (equal (smtpmail-options-tests--value
+           (smtpmail-test-run
+            '((require 'smtpmail)
+              (defvar tool-bar-map (make-sparse-keymap))
+              (defun tests-shown (group text)
+                (let ((inhibit-message t))
+                  (customize-group group)
+                  (goto-char (point-min))
+                  (prog1 (and (search-forward text nil t) t)
+                    (kill-buffer))))
+              (prin1 (list (tests-shown 'smtpmail "Smtpmail Doctor")
+                           (tests-shown 'smtpmail-doctor "Smtpmail Doctor Timeout")
+                           (tests-shown 'smtpmail-outbox "Smtpmail Outbox Held")
+                           (tests-shown 'smtpmail-trace "Smtpmail Trace Note")
+                           (tests-shown 'smtpmail-background "Mode Line Attention")
+                           (tests-shown 'smtpmail-server "Smtpmail Accounts"))))))
+          '(t t t t t t))))
+
+(ert-deftest smtpmail-options-tests-links ()
+  "The manual has the places to which the groups lead."
+  (let ((manual (with-temp-buffer
+                  (insert-file-contents
+                   (expand-file-name "../doc/smtpmail.texi" smtpmail-test-lisp))
+                  (buffer-string))))
+    (dolist (group (cons 'smtpmail (smtpmail-options-tests--groups)))
+      (pcase-dolist (`(,_ ,place) (get group 'custom-links))
+        (ert-info (place)
+          (should (string-match "\\`(smtpmail)\\(.*\\)\\'" place))
+          (should (string-match-p (concat "^@node "
+                                          (regexp-quote (match-string 1 place))
+                                          "$")
+                                  manual)))))))
+
+;;;; Values that cannot be right
+
+(defmacro smtpmail-options-tests--with-values (&rest body)
+  "Evaluate BODY, then give all options the values that they had."
+  (declare (indent 0))
+  `(let ((values nil))
+     (mapatoms (lambda (symbol)
+                 (when (eq (get symbol 'custom-set) #'smtpmail-check-set)
+                   (push (cons symbol (default-value symbol)) values))))
+     (unwind-protect (progn ,@body)
+       (pcase-dolist (`(,symbol . ,value) values)
+         (set-default symbol value)))))
+
+(ert-deftest smtpmail-options-tests-refused ()
+  "Customize refuses what cannot be right, says why, and keeps the value."
+  (smtpmail-options-tests--with-values
+    (pcase-dolist
+        (`(,option ,value ,why)
+         '((smtpmail-smtp-service "submision" "a port from 1 to 65535")
+           (smtpmail-smtp-service 0 "a port from 1 to 65535")
+           (smtpmail-smtp-service 70000 "a port from 1 to 65535")
+           (smtpmail-smtp-service submission "a port from 1 to 65535")
+           (smtpmail-smtp-server "mx.example:587" "smtpmail-smtp-service")
+           (smtpmail-smtp-server "smtps://mx.example" "no URL")
+           (smtpmail-smtp-server "mx.example " "white space")
+           (smtpmail-smtp-server mx "a string")
+           (smtpmail-ehlo-name "my machine" "a domain")
+           (smtpmail-retries -1 "number of tries")
+           (smtpmail-timeout "60" "number of seconds")
+           (smtpmail-timeout 0 "1 or more")
+           (smtpmail-undo-seconds nil "number of seconds")
+           (smtpmail-keep-connection-seconds -1 "0 or more")
+           (smtpmail-on-refused-recipients never "ask, abort or send-rest")
+           (smtpmail-auth-credentials ("mx" 25 "u" "hidden") "a list of entries\\|entry 1")
+           (smtpmail-auth-credentials (("mx" 25 nil nil) ("mx" 25 u "hidden"))
+                                      "entry 2")))
+      (ert-info ((format "%S" (list option value)))
+        (let* ((before (default-value option))
+               (text (cadr (should-error (customize-set-variable option value)
+                                         :type 'user-error))))
+          (should (string-match-p why text))
+          (should (string-match-p (symbol-name option) text))
+          (should-not (string-match-p "hidden" text))
+          (should (eq before (default-value option))))))))
+
+(ert-deftest smtpmail-options-tests-warned ()
+  "What protects is set even if wrong, so that no mail goes, and a warning says so."
+  (smtpmail-options-tests--with-values
+    (pcase-dolist
+        (`(,option ,value ,why)
+         '((smtpmail-stream-type "starttls" "the symbol starttls, not a string")
+           (smtpmail-stream-type tsl "starttls, ssl or plain")
+           (smtpmail-tls-min-version "1.4" "\"1.2\" or \"1.3\"")
+           (smtpmail-servers-requiring-authorization "\\(" "Unmatched")
+           (smtpmail-starttls-credentials (("mx" "25" key nil)) "entry 1")))
+      (ert-info ((format "%S" (list option value)))
+        (let ((said nil))
+          (cl-letf (((symbol-function 'display-warning)
+                     (lambda (_ text &rest _) (push text said))))
+            (customize-set-variable option value))
+          (should (= 1 (length said)))
+          (should (string-match-p why (car said)))
+          (should (equal value (default-value option))))))))
+
+(ert-deftest smtpmail-options-tests-taken ()
+  "What is right is set without a word, and so is what is set by `setq'."
+  (smtpmail-options-tests--with-values
+    (cl-letf (((symbol-function 'display-warning)
+               (lambda (&rest words) (ert-fail words))))
+      (pcase-dolist
+          (`(,option . ,choices)
+           '((smtpmail-smtp-service 25 "587" "submission" "SMTPS")
+             (smtpmail-smtp-server nil "mx.example" "::1" "[::1]" "192.0.2.1" "büro.example")
+             (smtpmail-stream-type nil starttls ssl tls plain network)
+             (smtpmail-ehlo-name nil "[127.0.0.1]" "a.example")
+             (smtpmail-tls-min-version nil "1.2" "1.3")
+             (smtpmail-servers-requiring-authorization nil "\\.internal\\'")
+             (smtpmail-auth-credentials nil "~/.authinfo"
+                                        (("mx" 25 "u" "p") ("mx" "25" nil nil)))
+             (smtpmail-starttls-credentials nil (("mx" 25 "" "")) ("mx" 25 nil nil))
+             (smtpmail-keep-connection-seconds nil 0 240)))
+        (dolist (value choices)
+          (ert-info ((format "%S" (list option value)))
+            (customize-set-variable option value)
+            (should (equal value (default-value option))))))
+      (set-default 'smtpmail-smtp-service "nonsense")
+      (should (equal smtpmail-smtp-service "nonsense")))))
+
+(ert-deftest smtpmail-options-tests-wrong-in-the-init-file ()
+  "A wrong value in an init file neither stops it nor what is behind it."
+  (dolist (load '((nil (require 'smtpmail)) ((require 'smtpmail) nil)))
+    (ert-info ((format "%S" load))
+      (should (equal (smtpmail-options-tests--value
+                      (smtpmail-test-run
+                       `(,(car load)
+                         (custom-set-variables
+                          '(smtpmail-smtp-service "submision")
+                          '(smtpmail-smtp-server "mx.example"))
+                         ,(cadr load)
+                         (prin1 (list smtpmail-smtp-server)))
+                       :environment '("SMTPSERVER")))
+                     '("mx.example"))))))
 
 (provide 'smtpmail-options-tests)
 

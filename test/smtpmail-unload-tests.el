@@ -119,6 +119,23 @@ Ours is there by its autoloads file alone, as users have it."
                                 (buffer-list))))
             '(nil t nil ("" other-string) nil nil)))))
 
+(ert-deftest smtpmail-unload-tests-customize ()
+  "Customize sets the built-in's options again, and knows none of ours."
+  (smtpmail-test-with-server (server)
+    (should
+     (equal (smtpmail-unload-tests--run
+             server
+             '(require 'smtpmail)
+             '(let ((inhibit-message t)) (unload-feature 'smtpmail t))
+             '(load "mail/smtpmail" nil t)
+             '(customize-set-variable 'smtpmail-stream-type "no check of ours")
+             '(list smtpmail-stream-type
+                    (risky-local-variable-p 'smtpmail-smtp-server)
+                    (and (assq 'smtpmail-stream-type (get 'smtpmail 'custom-group)) t)
+                    (assq 'smtpmail-accounts (get 'smtpmail 'custom-group))
+                    (custom-variable-p 'smtpmail-accounts)))
+            '("no check of ours" nil t nil nil)))))
+
 (ert-deftest smtpmail-unload-tests-asks ()
   "Nothing is unloaded while mail is under way and the user wants it to be."
   (smtpmail-test-with-server (server)
