@@ -73,7 +73,7 @@ test-rust: ## the engine's own tests
 	$(CARGO) test --locked --workspace
 
 .PHONY: test-lisp
-test-lisp: module lisp $(SERVER) ## ERT in batch Emacs, against the test server
+test-lisp: module lisp doc/smtpmail.info $(SERVER) ## ERT in batch Emacs, against the test server
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh $(TESTS)
 
 .PHONY: test-assertions

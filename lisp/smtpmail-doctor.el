@@ -218,6 +218,18 @@ RECIPIENT is tried if it is not nil."
     map)
   "Keys of a report of `smtpmail-doctor'.")
 
+(easy-menu-define nil smtpmail-doctor-mode-map
+  "Menu of a report."
+  '("Doctor"
+    ["Look Again" revert-buffer]
+    ["Show the Trace" smtpmail-show-trace]
+    "---"
+    ["Next Variable" forward-button]
+    ["Previous Variable" backward-button]
+    "---"
+    ["Help" describe-mode]
+    ["Quit" quit-window]))
+
 (define-derived-mode smtpmail-doctor-mode special-mode "SMTP doctor"
   "Mode for the report of `smtpmail-doctor'.
 \\{smtpmail-doctor-mode-map}"

@@ -30,6 +30,7 @@
 
 (declare-function smtpmail-outbox "smtpmail-outbox-list" ())
 (declare-function smtpmail-undo "smtpmail-undo" ())
+(autoload 'smtpmail-menu-map "smtpmail-menu" nil nil 'keymap)
 (declare-function smtpmail-notice-count "smtpmail-notice" ())
 
 (defconst smtpmail-mode-line--large (* 1024 1024)
@@ -49,7 +50,7 @@ Smaller ones are over before anybody looks.")
   (let ((map (make-sparse-keymap)))
     (define-key map [mode-line mouse-1] #'smtpmail-outbox)
     (define-key map [mode-line mouse-2] #'smtpmail-undo)
-    (define-key map [mode-line mouse-3] #'smtpmail-stop-sending)
+    (define-key map [mode-line down-mouse-3] 'smtpmail-menu-map)
     map)
   "Keymap of what the mode line shows of mail on its way.")
 
@@ -88,7 +89,7 @@ Smaller ones are over before anybody looks.")
                             (concat ", " why)
                           "")))
               smtpmail-background--mails "\n")
-   "\nmouse-1: outbox, mouse-2: take back, mouse-3: stop"))
+   "\nmouse-1: outbox, mouse-2: take back, mouse-3: menu"))
 
 (defun smtpmail-mode-line--text ()
   "Return what the mode line is to show."

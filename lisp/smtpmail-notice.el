@@ -60,6 +60,16 @@
     map)
   "Keymap of `smtpmail-notice-mode'.")
 
+(easy-menu-define nil smtpmail-notice-mode-map
+  "Menu of notices."
+  '("Notice"
+    ["Outbox" smtpmail-outbox]
+    ["Next Button" forward-button]
+    ["Previous Button" backward-button]
+    "---"
+    ["Help" describe-mode]
+    ["Quit" quit-window]))
+
 (define-derived-mode smtpmail-notice-mode special-mode "Mail notice"
   "Major mode of the buffer that tells which messages were not sent.
 \\{smtpmail-notice-mode-map}"

@@ -257,6 +257,22 @@ That is the reply of the server if there was one."
     map)
   "Keymap of `smtpmail-trace-mode'.")
 
+(easy-menu-define nil smtpmail-trace-mode-map
+  "Menu of a trace."
+  '("Trace"
+    ["Why It Was Not Sent" smtpmail-trace-cause]
+    ["Next Refusal" smtpmail-trace-next-refusal]
+    "---"
+    ["Next Reply" smtpmail-trace-next-reply]
+    ["Previous Reply" smtpmail-trace-previous-reply]
+    ["Next Session" smtpmail-trace-next-session]
+    ["Previous Session" smtpmail-trace-previous-session]
+    "---"
+    ["Hide or Show the Text" smtpmail-trace-toggle-text]
+    "---"
+    ["Help" describe-mode]
+    ["Quit" quit-window]))
+
 (defvar smtpmail-trace--button-map
   (let ((map (make-sparse-keymap)))
     (define-key map [mouse-1] #'smtpmail-trace-push)

@@ -263,6 +263,15 @@ logged in.  The next mail meets it as if for the first time."
     map)
   "Keys of the list of known servers.")
 
+(easy-menu-define nil smtpmail-known-servers-mode-map
+  "Menu of the list of known servers."
+  '("Servers"
+    ["Forget" smtpmail-known-servers-forget]
+    ["Refresh" revert-buffer]
+    "---"
+    ["Help" describe-mode]
+    ["Quit" quit-window]))
+
 (define-derived-mode smtpmail-known-servers-mode tabulated-list-mode
   "Known servers"
   "Mode for the list of what is known of servers.

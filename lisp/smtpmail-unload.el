@@ -75,7 +75,7 @@
     (mapc #'delete-process processes)))
 
 (defun smtpmail-unload--withdraw ()
-  "Remove our functions from hooks and timers, and our part of the mode line."
+  "Remove our functions from hooks and timers; leave mode line and menu bar."
   (dolist (timer (append timer-list timer-idle-list nil))
     (when (seq-some #'smtpmail-unload--name-p
                     (cons (timer--function timer)
@@ -92,6 +92,7 @@
   (when (consp global-mode-string)
     (setq global-mode-string
           (seq-remove #'smtpmail-unload--name-p global-mode-string)))
+  (delq (assq 'smtpmail menu-bar-tools-menu) menu-bar-tools-menu)
   (force-mode-line-update t))
 
 (defun smtpmail-unload--entries ()

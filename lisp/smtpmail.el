@@ -58,6 +58,9 @@
 (autoload 'smtpmail-unload-function "smtpmail-unload")
 (autoload 'smtpmail-background-resume "smtpmail-leave" nil t)
 (autoload 'smtpmail-stop-sending "smtpmail-background" nil t)
+(autoload 'smtpmail-command-map "smtpmail-menu" nil nil 'keymap)
+(autoload 'smtpmail-customize "smtpmail-menu" nil t)
+(autoload 'smtpmail-manual "smtpmail-menu" nil t)
 (autoload 'smtpmail-undo "smtpmail-undo" nil t)
 (autoload 'smtpmail-send-later "smtpmail-undo" nil t)
 
@@ -94,7 +97,8 @@
 (when (and (featurep 'smtpmail) (not (featurep 'smtpmail-options)))
   (load "smtpmail" nil t))
 
-;; The manual lies beside this file, and has the name of the built-in's.
+;; The manual lies beside this file, or in a checkout in doc/, and has the name
+;; of the built-in's.
 (defvar Info-directory-list)
 (declare-function info-initialize "info" ())
 
@@ -102,7 +106,10 @@
 (with-eval-after-load 'info
   (info-initialize)
   (when-let ((library (locate-library "smtpmail-options")))
-    (add-to-list 'Info-directory-list (file-name-directory library))))
+    (dolist (place '("./" "../doc/"))
+      (let ((directory (expand-file-name place (file-name-directory library))))
+        (when (file-exists-p (expand-file-name "smtpmail.info" directory))
+          (add-to-list 'Info-directory-list directory))))))
 
 ;;;; Sending
 

@@ -44,7 +44,7 @@ for part in package-lint servers; do
     [ ! -d "$root/build/$part" ] || ln -s "$root/build/$part" "build/$part"
 done
 # Without the module's own rule: the one that is here is good for any Emacs.
-make -s lisp lint-lisp EMACS="$second"
+make -s lisp lint-lisp doc/smtpmail.info EMACS="$second"
 if [ $# -eq 0 ]; then
     set -- test/*-tests.el test/checklist/*-tests.el test/clients/*-tests.el
     # Queues written by that Emacs's own smtpmail, and flushed by it.
