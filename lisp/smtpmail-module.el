@@ -54,10 +54,15 @@ M-x smtpmail-use-builtin goes back to the built-in smtpmail"))
   (seq-find (lambda (directory)
               (and (file-exists-p (expand-file-name "Cargo.toml" directory))
                    (file-directory-p (expand-file-name "src" directory))))
-            ;; In a package, and in a checkout.
+            ;; In a package, in a checkout, and where a package manager has
+            ;; made links to the Lisp files of a checkout.
             (list (expand-file-name "engine/" smtpmail-module--directory)
-                  (file-name-directory
-                   (directory-file-name smtpmail-module--directory)))))
+                  (expand-file-name "../" smtpmail-module--directory)
+                  (expand-file-name
+                   "../" (file-name-directory
+                          (file-truename
+                           (expand-file-name "smtpmail-module.el"
+                                             smtpmail-module--directory)))))))
 
 (defconst smtpmail-module--piece (* 64 1024)
   "Octets of the engine's file read at once.
@@ -194,7 +199,7 @@ A module that is loaded must not be written over: that would kill Emacs."
           (cons (concat "CARGO_TARGET_DIR=" (expand-file-name "target" source))
                 process-environment))
          (buffer (get-buffer-create "*smtpmail build*"))
-         (reporter (make-progress-reporter "Building smtpmail's engine..."))
+         (begin (float-time))
          (process (progn
                     (with-current-buffer buffer (erase-buffer))
                     (make-process :name "smtpmail-build" :buffer buffer
@@ -204,7 +209,7 @@ A module that is loaded must not be written over: that would kill Emacs."
     (unwind-protect
         (while (process-live-p process)
           (accept-process-output process 0.5)
-          (progress-reporter-update reporter))
+          (smtpmail-module--tell-progress buffer (- (float-time) begin)))
       (when (process-live-p process)
         (kill-process process)))
     (unless (eq 0 (process-exit-status process))
@@ -214,8 +219,22 @@ A module that is loaded must not be written over: that would kill Emacs."
           (goto-char (point-max))
           (recenter -1)))
       (error "Smtpmail's engine could not be built; see the buffer %s"
-             (buffer-name buffer)))
-    (progress-reporter-done reporter)))
+             (buffer-name buffer)))))
+
+(defun smtpmail-module--tell-progress (buffer seconds)
+  "Say what cargo, whose output is in BUFFER, has been doing for SECONDS."
+  (let ((message-log-max nil))
+    (message "Building smtpmail's engine: %s (%d s%s)"
+             (with-current-buffer buffer
+               (save-excursion
+                 (goto-char (point-max))
+                 (if (re-search-backward
+                      "^ *\\(Compiling\\|Downloaded\\) \\([[:alnum:]_-]+\\)" nil t)
+                     (format "%s %s" (downcase (match-string 1)) (match-string 2))
+                   "looking for what is needed")))
+             seconds
+             (if noninteractive "" (substitute-command-keys
+                                    "; \\[keyboard-quit] stops")))))
 
 (provide 'smtpmail-module)
 

@@ -56,11 +56,11 @@ SCRIPT is what \"cargo\" does, a shell script; it is run in the sources."
 (ert-deftest smtpmail-build-terminal-tests-builds ()
   "The user is asked, sees that the engine is being built, and the mail goes."
   (smtpmail-build-terminal-tests--with
-      (terminal server "sleep 3; mkdir -p target/release; cp %s target/release/libsmtpmail_core.so")
+      (terminal server "echo '   Compiling some-crate v0.1.0'; sleep 3; mkdir -p target/release; cp %s target/release/libsmtpmail_core.so")
     (smtpmail-terminal-keys terminal "F5")
     (smtpmail-terminal-shows terminal "engine is missing\\.  Build it, .*(y or n)")
     (smtpmail-terminal-keys terminal "y")
-    (smtpmail-terminal-shows terminal "^Building smtpmail.s engine\\.\\.\\.")
+    (smtpmail-terminal-shows terminal "^Building smtpmail.s engine: compiling some-crate ([0-9]+ s; C-g stops)")
     (should (equal (smtpmail-terminal-note terminal "end") '(sent)))
     (smtpmail-terminal-shows terminal "^Sent: 250")
     (should (smtpmail-test-message server))))

@@ -332,24 +332,73 @@ the Lisp files of 0\\.[0-9.]+\\.  " (plist-get result :stderr)))
                        "To build smtpmail’s engine, install Rust 1.89 or newer \
 (this one is 1.63.0)\n"))))))
 
+(ert-deftest smtpmail-loading-tests-sources-behind-links ()
+  "The sources are found where a package manager has made links to the Lisp."
+  (smtpmail-loading-tests--with-copy (lisp ".so")
+    (write-region "" nil (expand-file-name "../Cargo.toml" lisp) nil 'quiet)
+    (make-directory (expand-file-name "../src" lisp))
+    (smtpmail-test-with-directory build
+      (dolist (file (directory-files lisp t "\\.elc?\\'"))
+        (let ((new (expand-file-name (file-name-nondirectory file) build)))
+          ;; straight and elpaca compile in their own directory.
+          (if (string-suffix-p ".elc" file)
+              (copy-file file new)
+            (make-symbolic-link file new))))
+      (should (equal (smtpmail-loading-tests--value
+                      (smtpmail-test-run
+                       '((require 'smtpmail)
+                         (prin1 (list (smtpmail-module--source-directory)
+                                      (smtpmail-module-file))))
+                       :lisp build))
+                     (list (file-truename (expand-file-name "../" lisp))
+                           (expand-file-name "smtpmail-core.so" build)))))))
+
 ;;;; Installation
+
+(defun smtpmail-loading-tests--make-install (&rest settings)
+  "Run `make install' with SETTINGS; return the file that it says to load."
+  (with-temp-buffer
+    (unless (eql 0 (apply #'call-process "make" nil t nil "-C"
+                          (expand-file-name ".." smtpmail-test-lisp)
+                          "install" (concat "EMACS=" smtpmail-test-emacs)
+                          settings))
+      (ert-fail (buffer-string)))
+    (goto-char (point-min))
+    (should (re-search-forward "(load \"\\(.*/smtpmail-autoloads\\)\" nil t)" nil t))
+    (match-string 1)))
+
+(ert-deftest smtpmail-loading-tests-install-for-a-user ()
+  "`make install' alone is enough to send, from the directory of the user.
+The manual is found, too."
+  (dolist (before '(nil (load "mail/smtpmail" nil t)))
+    (smtpmail-test-with-directory home
+      (smtpmail-test-with-server (server)
+        (let ((load (smtpmail-loading-tests--make-install
+                     (concat "HOME=" (directory-file-name home))))
+              (lisp (expand-file-name ".local/share/emacs/site-lisp/smtpmail/" home)))
+          (should (equal load (concat lisp "smtpmail-autoloads")))
+          (should (equal (smtpmail-loading-tests--value
+                          (smtpmail-test-run
+                           `(,before
+                             (load ,load nil t)
+                             (setq send-mail-function 'smtpmail-send-it)
+                             ,@(smtpmail-loading-tests--send-forms server)
+                             (info "(smtpmail)Installing")
+                             (prin1 (list (symbol-file 'smtpmail-send-it 'defun)
+                                          Info-current-node)))
+                           :lisp nil))
+                         (list (concat lisp "smtpmail.elc") "Installing")))
+          (should (smtpmail-test-message server)))))))
 
 (ert-deftest smtpmail-loading-tests-install ()
   "What `make install' puts below DESTDIR sends, from a clean home."
   (smtpmail-test-with-directory root
     (smtpmail-test-with-server (server)
-      (with-temp-buffer
-        (unless (eql 0 (call-process "make" nil t nil "-C"
-                                     (expand-file-name ".." smtpmail-test-lisp)
-                                     "install" "PREFIX=/usr"
-                                     (concat "EMACS=" smtpmail-test-emacs)
-                                     (concat "DESTDIR=" (directory-file-name root))))
-          (ert-fail (buffer-string)))
-        ;; What it says is to be put into init files is what is tried.
-        (goto-char (point-min))
-        (should (re-search-forward "(load \"\\(/usr/share/emacs/site-lisp/smtpmail\\)/smtpmail-autoloads\" nil t)"
-                                   nil t))
-        (let* ((lisp (concat (directory-file-name root) (match-string 1) "/"))
+      ;; What it says is to be put into init files is what is tried.
+      (let ((load (smtpmail-loading-tests--make-install
+                   "PREFIX=/usr" (concat "DESTDIR=" (directory-file-name root)))))
+        (should (equal load "/usr/share/emacs/site-lisp/smtpmail/smtpmail-autoloads"))
+        (let* ((lisp (concat (directory-file-name root) (file-name-directory load)))
                (result (smtpmail-test-run
                         `((load ,(concat lisp "smtpmail-autoloads") nil t)
                           (setq send-mail-function 'smtpmail-send-it)
