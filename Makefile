@@ -206,7 +206,7 @@ $(PACKAGE): package/build.py $(ENGINE) $(LISP) doc/smtpmail.info README.org NEWS
 .PHONY: test-package
 test-package: $(PACKAGE) lisp $(SERVER) ## install the package in clean homes, build its engine offline, send
 	@SMTPMAIL_TEST_LIMIT=3600 SMTPMAIL_PACKAGE=$(abspath $(PACKAGE)) SMTPMAIL_USER_HOME="$(HOME)" SERVER=$(SERVER) EMACS=$(EMACS) \
-	  sh test/run-ert.sh test/package/*-tests.el
+	  sh test/run-ert.sh $(or $(TESTS),test/package/*-tests.el)
 
 .PHONY: clean
 clean: ## remove what was built (downloaded servers in build/ stay)

@@ -46,7 +46,8 @@ done
 # Without the module's own rule: the one that is here is good for any Emacs.
 make -s lisp lint-lisp doc/smtpmail.info EMACS="$second"
 if [ $# -eq 0 ]; then
-    set -- test/*-tests.el test/checklist/*-tests.el test/clients/*-tests.el
+    set -- test/*-tests.el test/checklist/*-tests.el test/clients/*-tests.el \
+        test/package/smtpmail-checkout-tests.el
     # Queues written by that Emacs's own smtpmail, and flushed by it.
     (cd "$root" && EMACS=$second cargo test --locked -q --test outbox_builtin)
 fi
