@@ -19,14 +19,12 @@
 ;;; Commentary:
 
 ;; Where user name, password, mechanisms and client certificate of a
-;; server come from: the two variables of the 2007 manual, auth-source,
-;; what the user typed before in this session, or a question.
+;; server come from: the two variables of the 2007 manual, auth-source
+;; (smtpmail-auth-source.el), what the user typed before in this session, or a
+;; question (smtpmail-auth-login.el).
 ;;
 ;; What may not live here: the exchange with the server, in Lisp
-;; (smtpmail-methods.el) or natively, and any memory of a password in a
-;; place that gets printed.  Variables named smtpmail-* are copied to
-;; other Emacsen by asynchronous mailers, and logins end in backtraces: so
-;; secrets are kept behind uninterned symbols, which print as their name.
+;; (smtpmail-methods.el) or natively.
 
 ;;; Code:
 
@@ -34,127 +32,17 @@
 (require 'cl-lib)
 (require 'seq)
 (require 'subr-x)
+(require 'smtpmail-auth-login)
+(require 'smtpmail-auth-source)
 (require 'smtpmail-methods)
 (require 'smtpmail-redefined)
 (require 'smtpmail-services)
-
-(declare-function smtpmail-module--forget-keys "ext:exports.rs" ())
 
 (defvar smtpmail-auth-credentials)
 (defvar smtpmail-auth-supported)
 (defvar smtpmail-servers-requiring-authorization)
 (defvar smtpmail-smtp-user)
 (defvar smtpmail-starttls-credentials)
-
-;;;; Logins
-
-(cl-defstruct (smtpmail-auth-login
-               (:constructor smtpmail-auth--make-login)
-               (:copier smtpmail-auth--copy-login))
-  "What to authenticate with.  It prints without any secret."
-  (host nil :documentation "Server name, as it was looked up.")
-  (port nil :documentation "Port, as it was looked up.")
-  (user nil :documentation "User name, a string.")
-  (secret nil :documentation "Function without arguments: the password.")
-  (mechanisms nil :documentation "Symbols from `:smtp-auth', or nil: any.")
-  (final nil :documentation "Non-nil: without this login, mail may not go.")
-  (source nil :documentation "Where it comes from, for messages.")
-  (save-function nil :documentation "Function that stores it, or nil.")
-  (asked nil :documentation "Non-nil if the user was asked for a part of it.")
-  (renewed nil :documentation "Non-nil: the secret was looked up once more.")
-  (kind 'password :documentation "What the secret is."))
-
-(defun smtpmail-auth--veil (value)
-  "Return a function without arguments for VALUE, and hide VALUE.
-The function is an uninterned symbol, of which only the name prints."
-  (let ((veil (make-symbol "hidden")))
-    (fset veil (lambda () value))
-    veil))
-
-(defun smtpmail-auth--veil-function (function)
-  "Return FUNCTION, whose environment may hold secrets, hidden; nil for nil."
-  (when function
-    (let ((veil (make-symbol "hidden")))
-      (fset veil function)
-      veil)))
-
-(defun smtpmail-auth-secret-bytes (login)
-  "Return the password of LOGIN in UTF-8, a new unibyte string.
-The caller overwrites it with `clear-string' after use."
-  (smtpmail-auth-unibyte (funcall (smtpmail-auth-login-secret login))))
-
-(defun smtpmail-auth-unibyte (secret)
-  "Return SECRET, a string, in UTF-8, a new unibyte string."
-  (if (multibyte-string-p secret)
-      (let ((bytes (encode-coding-string secret 'utf-8-unix)))
-        ;; Pure ASCII may come back as the very string of the caller.
-        (if (eq bytes secret) (copy-sequence bytes) bytes))
-    (copy-sequence secret)))
-
-;;;; Questions
-
-(defvar smtpmail-auth-prompt-inhibited nil
-  "Non-nil means that nobody is to be asked now.
-If somebody would have been asked, it becomes the symbol `wanted'.")
-
-(defun smtpmail-auth-can-prompt-p ()
-  "Return non-nil if there is somebody to ask, and a free minibuffer."
-  (not (or (and smtpmail-auth-prompt-inhibited
-                (setq smtpmail-auth-prompt-inhibited 'wanted))
-           noninteractive
-           (> (minibuffer-depth) 0)
-           ;; A daemon without clients has just the frame it started with.
-           (equal (terminal-name (frame-terminal)) "initial_terminal"))))
-
-(defun smtpmail-auth--ask-user (host)
-  "Ask for the user name at HOST; return nil if there is no answer."
-  (smtpmail-services-given
-   (string-trim (read-string (format "SMTP user name for %s: "
-                                     (smtpmail-visible-text host))))))
-
-(defun smtpmail-auth--ask-secret (prompt)
-  "Ask for a password with PROMPT; return it hidden, nil for no answer."
-  (let ((secret (smtpmail-services-given (read-passwd prompt))))
-    (and secret (smtpmail-auth--veil secret))))
-
-;;;; What was typed in this session
-
-;; Kept as a symbol property, not in a variable (see Commentary), as
-;; ((KIND HOST PORT NAME) . HIDDEN); KIND is `user' or `secret'.
-
-(defun smtpmail-auth--typed-key (kind host port name)
-  "Return the key under which the KIND typed for NAME at HOST:PORT is kept."
-  (list kind (smtpmail-services-ascii-downcase host) (smtpmail-services-port port)
-        name))
-
-(defun smtpmail-auth--typed (kind host port name)
-  "Return the hidden KIND that was typed for NAME at HOST and PORT, or nil."
-  (cdr (assoc (smtpmail-auth--typed-key kind host port name)
-              (get 'smtpmail-auth-forget 'smtpmail-auth--typed))))
-
-(defun smtpmail-auth--remember (kind host port name hidden)
-  "Keep HIDDEN, the KIND typed for NAME at HOST and PORT; nil forgets it."
-  (let* ((key (smtpmail-auth--typed-key kind host port name))
-         (others (seq-remove
-                  (lambda (cell) (equal key (car cell)))
-                  (get 'smtpmail-auth-forget 'smtpmail-auth--typed))))
-    (put 'smtpmail-auth-forget 'smtpmail-auth--typed
-         (if hidden (cons (cons key hidden) others) others))
-    hidden))
-
-(defun smtpmail-auth-forget ()
-  "Forget the SMTP user names and passwords typed in this session.
-The keys of client certificates that were unlocked are locked again."
-  (interactive)
-  (when (fboundp 'smtpmail-module--forget-keys)
-    (smtpmail-module--forget-keys))
-  (put 'smtpmail-auth-forget 'smtpmail-auth--typed nil)
-  (when (called-interactively-p 'interactive)
-    (message "SMTP passwords typed in this session are forgotten")))
-
-(defun smtpmail-auth-unload-function ()
-  "Forget what was typed, which nothing could forget any more."
-  (ignore (smtpmail-auth-forget)))
 
 ;;;; `smtpmail-auth-credentials'
 
@@ -247,105 +135,6 @@ What the entry leaves out is asked for, once in a session."
                               (smtpmail-visible-text host)
                               (smtpmail-services-port-key port)))))))
          :asked asked)))))
-
-;;;; auth-source
-
-(defun smtpmail-auth--search (&rest spec)
-  "Return the first result of `auth-source-search' for SPEC, or nil.
-Unlike there, that nothing was found is not remembered: a line that the
-user adds to the file is found by the next mail."
-  (let ((auth-source-creation-prompts
-         '((user . "SMTP user name for %h: ")
-           (secret . "SMTP password for %u@%h: "))))
-    (or (car (apply #'auth-source-search spec))
-        (ignore (auth-source-forget spec)))))
-
-(defun smtpmail-auth--search-server (host port ask)
-  "Search auth-source for HOST and PORT; create what is missing if ASK.
-A line for port smtp is found for port 25 as well, and the like."
-  (let* ((others (smtpmail-services-other-port-keys port))
-         (spec (lambda (port create)
-                 (list :host host :port port :user smtpmail-smtp-user :max 1
-                       :require (and ask '(:user :secret))
-                       :create create))))
-    (or (apply #'smtpmail-auth--search
-               (funcall spec (smtpmail-services-port-key port)
-                        (and ask (null others))))
-        (and others
-             (apply #'smtpmail-auth--search (funcall spec others nil)))
-        (and ask others
-             (apply #'smtpmail-auth--search
-                    (funcall spec (smtpmail-services-port-key port) t))))))
-
-(defun smtpmail-auth--secret-of (found)
-  "Return the secret of FOUND, a result of auth-source, or nil.
-A line end that a program printed after a token does not belong to it."
-  (let* ((secret (plist-get found :secret))
-         (value (if (functionp secret) (funcall secret) secret)))
-    (and (stringp value)
-         (smtpmail-services-given (string-trim-right value "[\r\n]+")))))
-
-(defun smtpmail-auth--mechanism-list (value)
-  "Return VALUE of `:smtp-auth', a string or list, as symbols in lower case."
-  (mapcan (lambda (item)
-            (mapcar (lambda (name)
-                      (intern (smtpmail-services-ascii-downcase name)))
-                    (split-string (format "%s" item) "[ ,]+" t)))
-          (ensure-list value)))
-
-(defun smtpmail-auth--file-of (found host port)
-  "Return the netrc file that FOUND, for HOST and PORT, is a line of, or nil."
-  (seq-some
-   (lambda (source)
-     (let ((file (if (stringp source) source (plist-get source :source))))
-       (and (stringp file)
-            (file-regular-p file)
-            (not (string-match-p "\\.\\(plist\\|json\\)\\(\\.gpg\\)?\\'" file))
-            (ignore-errors
-              (auth-source-netrc-parse
-               :file file :max 1 :host host
-               :user (plist-get found :user)
-               :port (cons (smtpmail-services-port-key port)
-                           (smtpmail-services-other-port-keys port))))
-            file)))
-   (seq-filter (lambda (source) (or (stringp source) (keywordp (car-safe source))))
-               auth-sources)))
-
-(defun smtpmail-auth--from-auth-source (host port ask)
-  "Return the login for HOST and PORT that auth-source has, or nil.
-The user is asked for what it lacks if ASK, and for the password of a
-known user name always, if somebody is there."
-  (let* ((found (smtpmail-auth--search-server host port ask))
-         (user (smtpmail-services-given (plist-get found :user)))
-         (typed (and user (smtpmail-auth--typed 'secret host port user)))
-         (secret (and user (not typed)
-                      (or (smtpmail-auth--secret-of found)
-                          ;; The certificate says who we are.
-                          (and (equal (smtpmail-auth--mechanism-list
-                                       (plist-get found :smtp-auth))
-                                      '(external))
-                               "")))))
-    (when (and user (not typed) (not secret) (smtpmail-auth-can-prompt-p))
-      (setq found (smtpmail-auth--search
-                   :max 1 :host host :port (smtpmail-services-port-key port)
-                   :user user :require '(:user :secret) :create t)
-            secret (smtpmail-auth--secret-of found)))
-    (when (or typed secret)
-      (let* ((saver (plist-get found :save-function))
-             (file (and (not saver)
-                        (smtpmail-auth--file-of found host port))))
-        (smtpmail-auth--make-login
-         :host host :port port :user user
-         :secret (or typed (smtpmail-auth--veil secret))
-         :mechanisms (smtpmail-auth--mechanism-list
-                      (plist-get found :smtp-auth))
-         :source (cond ((or typed saver) "typed")
-                       (file (format "auth-source (%s line for %s@%s)"
-                                     (abbreviate-file-name file) user host))
-                       (t (format "auth-source (%s@%s)" user host)))
-         :save-function (and (not typed)
-                             (smtpmail-auth--veil-function saver))
-         :asked (and saver (not typed) t))))))
 
 (defun smtpmail-auth--by-certificate (host port)
   "Return a login without password for HOST and PORT, or nil.
