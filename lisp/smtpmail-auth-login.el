@@ -44,6 +44,7 @@
   "What to authenticate with.  It prints without any secret."
   (host nil :documentation "Server name, as it was looked up.")
   (port nil :documentation "Port, as it was looked up.")
+  (line-host nil :documentation "What its line calls the server, if another name.")
   (user nil :documentation "User name, a string.")
   (secret nil :documentation "Function without arguments: the password.")
   (mechanisms nil :documentation "Symbols from `:smtp-auth', or nil: any.")

@@ -31,6 +31,9 @@
 (require 'smtpmail-auth-login)
 (require 'smtpmail-services)
 
+(autoload 'smtpmail-auth-alias-hosts "smtpmail-auth-alias")
+(autoload 'smtpmail-auth-alias-users "smtpmail-auth-alias")
+
 (defvar smtpmail-smtp-user)
 
 ;;;; auth-source
@@ -47,20 +50,94 @@ user adds to the file is found by the next mail."
 
 (defun smtpmail-auth--search-server (host port ask)
   "Search auth-source for HOST and PORT; create what is missing if ASK.
-A line for port smtp is found for port 25 as well, and the like."
-  (let* ((others (smtpmail-services-other-port-keys port))
-         (spec (lambda (port create)
-                 (list :host host :port port :user smtpmail-smtp-user :max 1
-                       :require (and ask '(:user :secret))
-                       :create create))))
-    (or (apply #'smtpmail-auth--search
-               (funcall spec (smtpmail-services-port-key port)
-                        (and ask (null others))))
-        (and others
-             (apply #'smtpmail-auth--search (funcall spec others nil)))
-        (and ask others
-             (apply #'smtpmail-auth--search
-                    (funcall spec (smtpmail-services-port-key port) t))))))
+A line for port smtp is found for port 25 as well, and the like, and one for
+another name of the server or its user if there is none for these names."
+  (or (smtpmail-auth--search-port host port smtpmail-smtp-user
+                                  (and ask '(:user :secret)))
+      (smtpmail-auth--search-other-names host port)
+      (and ask
+           (smtpmail-auth--search
+            :host host :port (smtpmail-services-port-key port)
+            :user smtpmail-smtp-user :max 1 :require '(:user :secret)
+            :create t))))
+
+(defun smtpmail-auth--search-port (host port user require)
+  "Search auth-source for USER at HOST; PORT may be written in another way.
+What is found has what is in REQUIRE."
+  (seq-some (lambda (key)
+              (and key (smtpmail-auth--search :host host :port key :user user
+                                              :max 1 :require require
+                                              :create nil)))
+            (list (smtpmail-services-port-key port)
+                  (smtpmail-services-other-port-keys port))))
+
+(defun smtpmail-auth--search-other-names (host port)
+  "Search auth-source for other names of HOST at PORT and of its user.
+What is found has a password; it says in :smtpmail-line whose line it is."
+  (let ((users (smtpmail-auth--users host)))
+    (or (seq-some (lambda (names)
+                    (smtpmail-auth--search-other host port host names))
+                  ;; This server's lines may be without a port, the user's
+                  ;; name was looked for.
+                  (seq-filter (lambda (names) (not (equal (car names) (cdr names))))
+                              users))
+        (let ((auth-sources (smtpmail-auth--files)))
+          (and auth-sources
+               (seq-some
+                (lambda (other)
+                  (seq-some (lambda (names)
+                              (smtpmail-auth--search-other host port other names))
+                            users))
+                (smtpmail-auth-alias-hosts host)))))))
+
+(defun smtpmail-auth--tell-other-names (found host)
+  "Tell, once in a session, if FOUND for HOST is a line with other names."
+  (let ((line (plist-get found :smtpmail-line)))
+    (when (and line
+               (not (member line (get 'smtpmail-auth--tell-other-names 'told))))
+      (put 'smtpmail-auth--tell-other-names 'told
+           (cons line (get 'smtpmail-auth--tell-other-names 'told)))
+      (message "Login at %s as %s with the password of the line for %s@%s"
+               (smtpmail-visible-text host)
+               (smtpmail-visible-text (plist-get found :user))
+               (smtpmail-visible-text (cdr line))
+               (smtpmail-visible-text (car line))))))
+
+(defun smtpmail-auth--users (host)
+  "Return what users at HOST may be called in auth-source.
+It is a list of (NAME . OURS): NAME there is OURS in `smtpmail-smtp-user'.
+Both are nil if any user will do."
+  (let ((wanted (seq-filter #'stringp (ensure-list smtpmail-smtp-user))))
+    (if wanted
+        (mapcan (lambda (user)
+                  (cons (cons user user)
+                        (mapcar (lambda (other) (cons other user))
+                                (smtpmail-auth-alias-users user host))))
+                wanted)
+      '((nil)))))
+
+(defun smtpmail-auth--search-other (host port other names)
+  "Search auth-source for OTHER, a name of HOST, at PORT.
+NAMES is an element of `smtpmail-auth--users'."
+  (let* ((found (smtpmail-auth--search-port other port (car names) '(:secret)))
+         (user (plist-get found :user)))
+    (when (and found
+               (smtpmail-services-given user)
+               (or (equal host other) (plist-get found :port)))
+      (append (list :smtpmail-line (cons other user)
+                    :user (or (cdr names) user))
+              found))))
+
+(defun smtpmail-auth--files ()
+  "Return the files of `auth-sources' that have lines, as they stand there."
+  (seq-filter
+   (lambda (source)
+     (let ((file (if (stringp source) source
+                   (and (keywordp (car-safe source)) (plist-get source :source)))))
+       (and (stringp file)
+            (file-regular-p file)
+            (not (string-match-p "\\.\\(plist\\|json\\)\\(\\.gpg\\)?\\'" file)))))
+   auth-sources))
 
 (defun smtpmail-auth--secret-of (found)
   "Return the secret of FOUND, a result of auth-source, or nil.
@@ -78,30 +155,44 @@ A line end that a program printed after a token does not belong to it."
                     (split-string (format "%s" item) "[ ,]+" t)))
           (ensure-list value)))
 
-(defun smtpmail-auth--file-of (found host port)
-  "Return the netrc file that FOUND, for HOST and PORT, is a line of, or nil."
+(defun smtpmail-auth--file-of (user host port)
+  "Return the netrc file with the line of USER at HOST and PORT, or nil."
   (seq-some
    (lambda (source)
      (let ((file (if (stringp source) source (plist-get source :source))))
-       (and (stringp file)
-            (file-regular-p file)
-            (not (string-match-p "\\.\\(plist\\|json\\)\\(\\.gpg\\)?\\'" file))
-            (ignore-errors
+       (and (ignore-errors
               (auth-source-netrc-parse
-               :file file :max 1 :host host
-               :user (plist-get found :user)
+               :file file :max 1 :host host :user user
                :port (cons (smtpmail-services-port-key port)
                            (smtpmail-services-other-port-keys port))))
             file)))
-   (seq-filter (lambda (source) (or (stringp source) (keywordp (car-safe source))))
-               auth-sources)))
+   (smtpmail-auth--files)))
+
+(defun smtpmail-auth--source (found user host port)
+  "Return where FOUND, for USER at HOST and PORT, comes from."
+  (let* ((line (plist-get found :smtpmail-line))
+         (line-host (or (car line) host))
+         (line-user (or (cdr line) user))
+         (file (smtpmail-auth--file-of line-user line-host port)))
+    (concat (if file
+                (format "auth-source (%s line for %s@%s"
+                        (abbreviate-file-name file) line-user line-host)
+              (format "auth-source (%s@%s" line-user line-host))
+            (unless (equal line-host host) (format ", a name of %s" host))
+            (unless (equal line-user user) (format ", who is %s" user))
+            ")")))
 
 (defun smtpmail-auth--from-auth-source (host port ask)
   "Return the login for HOST and PORT that auth-source has, or nil.
 The user is asked for what it lacks if ASK, and for the password of a
 known user name always, if somebody is there."
   (let* ((found (smtpmail-auth--search-server host port ask))
-         (user (smtpmail-services-given (plist-get found :user)))
+         (ours (smtpmail-services-given smtpmail-smtp-user))
+         (user (or (smtpmail-services-given (plist-get found :user))
+                   ;; A line may leave that to the variable.
+                   (and ours
+                        (or found (smtpmail-auth--typed 'secret host port ours))
+                        ours)))
          (typed (and user (smtpmail-auth--typed 'secret host port user)))
          (secret (and user (not typed)
                       (or (smtpmail-auth--secret-of found)
@@ -116,18 +207,17 @@ known user name always, if somebody is there."
                    :user user :require '(:user :secret) :create t)
             secret (smtpmail-auth--secret-of found)))
     (when (or typed secret)
-      (let* ((saver (plist-get found :save-function))
-             (file (and (not saver)
-                        (smtpmail-auth--file-of found host port))))
+      (unless typed
+        (smtpmail-auth--tell-other-names found host))
+      (let ((saver (plist-get found :save-function)))
         (smtpmail-auth--make-login
          :host host :port port :user user
+         :line-host (car (plist-get found :smtpmail-line))
          :secret (or typed (smtpmail-auth--veil secret))
          :mechanisms (smtpmail-auth--mechanism-list
                       (plist-get found :smtp-auth))
-         :source (cond ((or typed saver) "typed")
-                       (file (format "auth-source (%s line for %s@%s)"
-                                     (abbreviate-file-name file) user host))
-                       (t (format "auth-source (%s@%s)" user host)))
+         :source (if (or typed saver) "typed"
+                   (smtpmail-auth--source found user host port))
          :save-function (and (not typed)
                              (smtpmail-auth--veil-function saver))
          :asked (and saver (not typed) t))))))

@@ -197,7 +197,9 @@ Whether, is up to `auth-source-save-behavior'.  Nothing is stored twice."
   "Note that the server at HOST and PORT refused LOGIN: forget its password."
   (dolist (key (cons (smtpmail-services-port-key port)
                      (smtpmail-services-other-port-keys port)))
-    (auth-source-forget+ :host host :port key))
+    (auth-source-forget+ :host host :port key)
+    (when (and login (smtpmail-auth-login-line-host login))
+      (auth-source-forget+ :host (smtpmail-auth-login-line-host login) :port key)))
   (when login
     (smtpmail-auth--remember 'user host port nil nil)
     (smtpmail-auth--remember 'secret host port (smtpmail-auth-login-user login)

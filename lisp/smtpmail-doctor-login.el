@@ -30,6 +30,9 @@
 (require 'smtpmail-doctor-probe)
 (require 'smtpmail-doctor-remedies)
 
+(defconst smtpmail-doctor-login--others-limit 5
+  "How many lines that did not serve are told beside a refused one.")
+
 (defun smtpmail-doctor-findings--login (facts)
   "Tell of the login in FACTS."
   (let ((offered (smtpmail-doctor-facts-offered facts))
@@ -125,7 +128,13 @@ would travel in clear"
               (smtpmail-auth-login-source login))
       (unless (string-search "@" user)
         (format "; many servers want the full address in the place of \"%s\"" user))
-      ".  Large providers want a password made for this program, or a token"))))
+      ".  Large providers want a password made for this program, or a token"))
+    (pcase-dolist (`(,text ,remedy)
+                   (seq-take (smtpmail-doctor-lines-near
+                              (smtpmail-doctor-probe-get facts :host)
+                              smtpmail-smtp-service smtpmail-smtp-user user)
+                             smtpmail-doctor-login--others-limit))
+      (smtpmail-doctor-findings--add 'warning "Password" text remedy))))
 
 (defun smtpmail-doctor-findings--no-credentials (facts)
   "Tell that there is no password for the server of FACTS, and why not."
