@@ -38,11 +38,14 @@
 (require 'smtpmail-redefined)
 (require 'smtpmail-services)
 
+(autoload 'smtpmail-auth-token-login "smtpmail-auth-token")
+
 (defvar smtpmail-auth-credentials)
 (defvar smtpmail-auth-supported)
 (defvar smtpmail-servers-requiring-authorization)
 (defvar smtpmail-smtp-user)
 (defvar smtpmail-starttls-credentials)
+(defvar smtpmail-token-command)
 
 ;;;; `smtpmail-auth-credentials'
 
@@ -150,21 +153,24 @@ It is there if we have a certificate to present: that says who we are."
   "Return the `smtpmail-auth-login' for HOST and PORT, or nil for none.
 HOST is a string; PORT is an integer, a string, or nil for smtp.
 
-An entry of `smtpmail-auth-credentials' comes first.  Then auth-source is
-searched; if ASK, or if `smtpmail-servers-requiring-authorization' matches
-HOST, the user is asked for what it lacks, if somebody is there.
+An entry of `smtpmail-auth-credentials' comes first, then a token by
+`smtpmail-token-command'.  Then auth-source is searched; if ASK, or if
+`smtpmail-servers-requiring-authorization' matches HOST, the user is asked
+for what it lacks, if somebody is there.
 
 PREVIOUS is the login already used for this message, or nil.  If it is one
 for HOST and PORT, it is the result: the user answers a question once.
 
 Signal an error if an entry of `smtpmail-auth-credentials' matches but is
-incomplete and the user cannot be asked or gives no answer."
+incomplete and the user cannot be asked or gives no answer, or if the
+program prints no token."
   (if (and previous
            (equal host (smtpmail-auth-login-host previous))
            (equal (smtpmail-services-port port)
                   (smtpmail-services-port (smtpmail-auth-login-port previous))))
       previous
     (or (smtpmail-auth--from-credentials host port)
+        (and smtpmail-token-command (smtpmail-auth-token-login host port))
         (and (memq 'external
                    (smtpmail-auth--mechanism-list smtpmail-auth-supported))
              (or (smtpmail-auth--from-auth-source host port nil)
@@ -206,29 +212,37 @@ Whether, is up to `auth-source-save-behavior'.  Nothing is stored twice."
                              nil)))
 
 (defun smtpmail-auth-renewed (login host port)
-  "Return LOGIN for HOST and PORT with the secret that auth-source has now.
+  "Return LOGIN for HOST and PORT with the secret that it would have now.
 Return nil if that is the one that was refused, if it was renewed before,
 or if it was typed.  So a token that expired is got anew, once."
-  (unless (or (smtpmail-auth-login-renewed login)
-              (smtpmail-auth-login-asked login)
-              (smtpmail-auth-login-final login)
-              (equal (smtpmail-auth-login-source login) "typed"))
-    (let ((found (let ((inhibit-message t))
-                   (smtpmail-auth--from-auth-source host port nil))))
-      (when (and found
-                 (equal (smtpmail-auth-login-user found)
-                        (smtpmail-auth-login-user login))
-                 (not (equal (funcall (smtpmail-auth-login-secret found))
-                             (funcall (smtpmail-auth-login-secret login)))))
-        (setf (smtpmail-auth-login-renewed found) t)
-        found))))
+  (when-let ((found (and (not (smtpmail-auth-login-renewed login))
+                         (smtpmail-auth--found-anew login host port))))
+    (when (and (equal (smtpmail-auth-login-user found)
+                      (smtpmail-auth-login-user login))
+               (not (equal (funcall (smtpmail-auth-login-secret found))
+                           (funcall (smtpmail-auth-login-secret login)))))
+      (setf (smtpmail-auth-login-renewed found) t)
+      found)))
+
+(defun smtpmail-auth--found-anew (login host port)
+  "Return what is in the place of LOGIN for HOST and PORT now, or nil."
+  (cond
+   ((eq (smtpmail-auth-login-kind login) 'token)
+    (smtpmail-auth-token-login host port))
+   ((not (or (smtpmail-auth-login-asked login)
+             (smtpmail-auth-login-final login)
+             (equal (smtpmail-auth-login-source login) "typed")))
+    (let ((inhibit-message t))
+      (smtpmail-auth--from-auth-source host port nil)))))
 
 (defun smtpmail-auth-ask-again (login host port reply-text)
   "Ask for another password for LOGIN at HOST and PORT; return the new login.
 REPLY-TEXT is the refusal in the words of the server.  The value is nil if
 nobody can be asked or the answer is empty.  The answer is remembered for
-the session, and goes before what auth-source has stored."
-  (when (smtpmail-auth-can-prompt-p)
+the session, and goes before what auth-source has stored.  Nobody can type
+a token."
+  (when (and (not (eq (smtpmail-auth-login-kind login) 'token))
+             (smtpmail-auth-can-prompt-p))
     (let* ((user (smtpmail-auth-login-user login))
            (secret (smtpmail-auth--ask-secret
                     (format "%s@%s: %s; password again: "

@@ -78,7 +78,10 @@
      (problem
       (smtpmail-doctor-findings--add
        'failure "Password" problem
-       "Complete that entry, or have an Emacs that can ask you send the mail"))
+       (if smtpmail-token-command
+           "Run that program in a shell: it has to print a token, and nothing \
+else; or correct `smtpmail-token-command'"
+         "Complete that entry, or have an Emacs that can ask you send the mail")))
      ((null login) (smtpmail-doctor-findings--no-credentials facts))
      (t
       (smtpmail-doctor-findings--add
@@ -124,8 +127,11 @@ would travel in clear"
     (smtpmail-doctor-findings--add
      'failure "Login" (plist-get (smtpmail-doctor-facts-refused facts) :text)
      (concat
-      (format "Correct user name or password in the %s"
-              (smtpmail-auth-login-source login))
+      (if (eq (smtpmail-auth-login-kind login) 'token)
+          (format "Correct `smtpmail-smtp-user', or see for what the %s is: it \
+has to be for sending mail" (smtpmail-auth-login-source login))
+        (format "Correct user name or password in the %s"
+                (smtpmail-auth-login-source login)))
       (unless (string-search "@" user)
         (format "; many servers want the full address in the place of \"%s\"" user))
       ".  Large providers want a password made for this program, or a token"))
