@@ -48,6 +48,7 @@
                "Security")
     (:user (choice (const :tag "Any" nil) string) "User name")
     (:mechanisms (repeat symbol) "SASL mechanisms")
+    (:token-command (repeat string) "Program that prints an OAuth token")
     (:client-key file "Key of the client certificate")
     (:client-certificate file "Client certificate")
     (:ehlo-name string "Name to say in EHLO")
@@ -115,6 +116,7 @@ SETTINGS is a property list of
                        as in `smtpmail-smtp-server', `smtpmail-smtp-service',
                        `smtpmail-stream-type', `smtpmail-smtp-user'
   :mechanisms          as in `smtpmail-auth-supported'
+  :token-command       as in `smtpmail-token-command'
   :client-key, :client-certificate
                        files to authenticate ourselves in TLS
   :ehlo-name           as in `smtpmail-ehlo-name'
@@ -123,7 +125,8 @@ SETTINGS is a property list of
   :refused-recipients  as in `smtpmail-on-refused-recipients'
 
 An account with a :server is complete: its :service is 587 if not given,
-its :security is `ssl' for port 465 and else `starttls', and its :user any.
+its :security is `ssl' for port 465 and else `starttls', its :user any, and
+its :token-command none.
 One without changes what it names, and leaves the rest to the variables.
 
 Who has chosen a server otherwise, as a header X-Message-SMTP-Method and
@@ -223,13 +226,15 @@ As the header X-Message-SMTP-Method does, or a file's variables."
     `((smtpmail-smtp-server . ,(plist-get settings :server))
       (smtpmail-smtp-service . ,service)
       (smtpmail-stream-type . ,security)
-      (smtpmail-smtp-user . ,(plist-get settings :user)))))
+      (smtpmail-smtp-user . ,(plist-get settings :user))
+      (smtpmail-token-command . ,(plist-get settings :token-command)))))
 
 (defconst smtpmail-accounts--variables
   '((:service . smtpmail-smtp-service)
     (:security . smtpmail-stream-type)
     (:user . smtpmail-smtp-user)
     (:mechanisms . smtpmail-auth-supported)
+    (:token-command . smtpmail-token-command)
     (:ehlo-name . smtpmail-ehlo-name)
     (:refused-recipients . smtpmail-on-refused-recipients))
   "Settings that are the values of variables.")

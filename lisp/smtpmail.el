@@ -323,7 +323,8 @@ Everything else is what the variables say."
        ;; Whose login it is that a kept connection has.
        :login-account ,(format "%S" (list smtpmail-smtp-user
                                           (smtpmail-accounts-name)
-                                          smtpmail-auth-supported))
+                                          smtpmail-auth-supported
+                                          smtpmail-token-command))
        :keep-connection ,(smtpmail--keep-connection-seconds))))
 
 (defconst smtpmail--background-keep-seconds 15
