@@ -7,6 +7,7 @@
 
 mod event;
 mod lisp;
+mod options;
 mod request;
 
 use std::cell::RefCell;

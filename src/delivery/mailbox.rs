@@ -36,6 +36,8 @@ pub enum Event {
     Address(String, Option<Failure>),
     /// A connection stands: the server's address with port.
     Connected(String),
+    /// A wish of the user's that this server does not know was left out: a clause.
+    LeftOut(&'static str),
     /// The login was accepted: user name and mechanism keyword are in the trace.
     LoggedIn,
     /// The reply to [`Answer::Say`]; none, if the connection is gone.
@@ -87,7 +89,7 @@ impl Event {
             Self::Question(..) | Self::Retry(..) => true,
             Self::Changed(_) | Self::Listed(_) | Self::Queued { .. } => false,
             Self::Address(..) | Self::Probed(_) | Self::Tried(..) => false,
-            Self::Connected(_) | Self::LoggedIn | Self::Secured(_) => false,
+            Self::Connected(_) | Self::LeftOut(_) | Self::LoggedIn | Self::Secured(_) => false,
             Self::Finished(..) | Self::Phase(_) | Self::Trace(_) => false,
             Self::Servers(_) | Self::UnknownExtensions(_) | Self::Warning(_) => false,
         }

@@ -293,6 +293,7 @@ impl<'a> Session<'a> {
                 }
                 Output::Ask(question) => self.happened.push_back(Happening::Asked(question)),
                 Output::Note(text) => self.trace.note(self.mailbox, text),
+                Output::LeftOut(text) => self.mailbox.post(Event::LeftOut(text)),
                 Output::Heard(reply) => self.happened.push_back(Happening::Heard(reply)),
                 Output::LoggingIn => self.happened.push_back(Happening::LoggingIn),
                 Output::Ready => self.happened.push_back(Happening::Ready),

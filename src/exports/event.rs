@@ -46,6 +46,7 @@ pub(super) fn to_lisp(env: &Env, event: Event) -> Result<Value<'_>> {
             pairs.push((":index", int(index as u64)?));
             ("finished", pairs)
         }
+        Event::LeftOut(text) => ("left-out", vec![(":text", text.into_lisp(env)?)]),
         Event::LoggedIn => ("logged-in", vec![]),
         Event::Heard(reply) => ("heard", heard_pairs(env, reply)?),
         Event::Listed(listing) => ("listed", listing_pairs(env, listing)?),

@@ -9,6 +9,7 @@ use emacs::{Error, Result, Value};
 
 use super::Content;
 use super::lisp::Plist;
+use super::options;
 use crate::delivery::{
     Envelope, Job, Keep, MailObject, Probe, QueuePlace, QueueRequest, Request, Text, TimeLimits,
     TlsFiles,
@@ -334,8 +335,10 @@ fn envelope(plist: Plist<'_>) -> Result<std::result::Result<Envelope, Failure>> 
     if recipients.is_empty() {
         return Err(Error::msg("a message needs a recipient"));
     }
+    let options = options::parse(plist)?;
     let parse = || -> std::result::Result<Envelope, AddressError> {
         Ok(Envelope {
+            options: options.clone(),
             reverse_path: ReversePath::parse(&sender)?,
             recipients: recipients
                 .iter()

@@ -16,6 +16,7 @@ use smtpmail_core::delivery::{
 use smtpmail_core::outbox::{Listed, NewEntry, State, Text as EntryText};
 use smtpmail_core::smtp::address::ReversePath;
 use smtpmail_core::smtp::failure::{Failure, FailureKind};
+use smtpmail_core::smtp::options::DeliveryOptions;
 use smtpmail_test_server::Server;
 
 use self::outbox_support::{Scratch, entry};
@@ -53,6 +54,7 @@ fn flush_of(directory: PathBuf, listed: &[Listed], base: Request) -> Request {
     let messages = listed.iter().enumerate().map(|(number, entry)| MailObject {
         number,
         envelope: Envelope {
+            options: DeliveryOptions::default(),
             reverse_path: ReversePath::parse("ada@example.org").expect("a good address"),
             recipients: mailboxes(
                 &entry

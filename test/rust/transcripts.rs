@@ -30,6 +30,7 @@ use smtpmail_core::smtp::dialogue::{
     RecipientVerdict, RefusedRecipients, SaslContext, Security, SpeedUp, Verdict,
 };
 use smtpmail_core::smtp::failure::{Failure, FailureKind, Phase};
+use smtpmail_core::smtp::options::{DeliveryOptions, Dsn, EnvelopeId, Notify, Priority, Returned};
 use smtpmail_core::smtp::reply::ReplyReader;
 use smtpmail_core::smtp::sasl::{Credentials, Mechanism};
 use smtpmail_core::smtp::secret::Secret;
@@ -182,7 +183,8 @@ fn plan(text: &str) -> (Plan, Vec<Mechanism>) {
     (plan, mechanisms)
 }
 
-/// `from=PATH to=A,B octets=N eight-bit[=header] longest-line=N`.
+/// `from=PATH to=A,B octets=N eight-bit[=header] longest-line=N dsn=WORD,… priority=N
+/// require-tls`.
 fn message(text: &str, id: u64) -> Message {
     let mut message = Message {
         id,
@@ -192,6 +194,7 @@ fn message(text: &str, id: u64) -> Message {
         eight_bit: false,
         header_eight_bit: false,
         longest_line: 78,
+        options: DeliveryOptions::default(),
     };
     for (key, value) in text.split_whitespace().map(setting) {
         match (key, value) {
@@ -205,11 +208,52 @@ fn message(text: &str, id: u64) -> Message {
             ("eight-bit", "header") => {
                 (message.eight_bit, message.header_eight_bit) = (true, true);
             }
+            ("dsn", words) => message.options.dsn = Some(dsn(words)),
+            ("priority", number) => {
+                message.options.priority = Priority::new(number.parse().expect(number));
+            }
+            ("require-tls", "") => message.options.require_tls = true,
             ("longest-line", number) => message.longest_line = number.parse().expect(number),
             _ => panic!("no such setting of a message: {key}={value}"),
         }
     }
     message
+}
+
+/// `never`, `success`, `failure`, `delay`, `full`, `headers`, `demanded`, `id:TEXT`.
+fn dsn(words: &str) -> Dsn {
+    let mut dsn = Dsn::default();
+    for word in words.split(',') {
+        let (mut success, mut failure, mut delay) = match dsn.notify {
+            Notify::When {
+                success,
+                failure,
+                delay,
+            } => (success, failure, delay),
+            _ => (false, false, false),
+        };
+        match word {
+            "full" => dsn.returned = Some(Returned::Full),
+            "headers" => dsn.returned = Some(Returned::Headers),
+            "demanded" => dsn.demanded = true,
+            "never" => dsn.notify = Notify::Never,
+            "success" => success = true,
+            "failure" => failure = true,
+            "delay" => delay = true,
+            _ => {
+                let id = word.strip_prefix("id:").expect(word);
+                dsn.envelope_id = EnvelopeId::new(id);
+            }
+        }
+        if success || failure || delay {
+            dsn.notify = Notify::When {
+                success,
+                failure,
+                delay,
+            };
+        }
+    }
+    dsn
 }
 
 fn parse(text: &str) -> Transcript {
@@ -333,6 +377,7 @@ fn shown(output: &Output) -> Vec<String> {
         Output::Finished(id, outcome) => format!("finished {id} {}", outcome_shown(outcome)),
         Output::Done(None) => "done".into(),
         Output::Note(text) => format!("note {text}"),
+        Output::LeftOut(text) => format!("left out {text}"),
         Output::Done(Some(failure)) => format!("done {}", failure_shown(failure)),
     };
     vec![format!("L: {line}")]

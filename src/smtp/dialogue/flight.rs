@@ -4,7 +4,7 @@
 //! With CHUNKING the text follows its envelope at once where the replies to the
 //! recipients could change nothing, and the next envelope follows the text.
 
-use super::super::command::{Command, MailParameters};
+use super::super::command::Command;
 use super::super::content::Framing;
 use super::super::failure::{Failure, FailureKind, Phase};
 use super::super::reply::{Reply, ReplyClass};
@@ -287,18 +287,15 @@ impl Dialogue {
         if std::mem::take(&mut self.reset_needed) || behind_chunk {
             self.backlog.push_back((Command::Rset, Due::Rset));
         }
-        let parameters = MailParameters {
-            size: self.capabilities.size.map(|_| message.octets),
-            eight_bit: message.eight_bit && self.capabilities.eight_bit_mime,
-            smtputf8: self.says_smtputf8(&message),
-        };
+        let parameters = self.mail_parameters(&message);
         self.backlog.push_back((
             Command::Mail(message.reverse_path.clone(), parameters),
             Due::Mail(id),
         ));
         for (index, recipient) in message.recipients.iter().enumerate() {
-            self.backlog
-                .push_back((Command::Rcpt(recipient.clone()), Due::Recipient(id, index)));
+            let options = self.recipient_options(&message, recipient);
+            let rcpt = Command::Rcpt(recipient.clone(), options);
+            self.backlog.push_back((rcpt, Due::Recipient(id, index)));
         }
         let framing = match self.capabilities.chunking {
             true => Framing::Chunk,
