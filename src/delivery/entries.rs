@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::mailbox::{Report, Verdict};
 use super::queue::{QueuePlace, disk_failure, open};
-use crate::outbox::{Claim, EntryName, Outbox, Outcome, RefusedRecipient};
+use crate::outbox::{Claim, EntryName, Obstacle, Outbox, Outcome, RefusedRecipient};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 
 /// Most entries marked at once: one write and some fsyncs for all of them, and
@@ -25,6 +25,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(4 * 60 * 60);
 /// The entries of one delivery; all of it on the courier's thread.
 pub(super) struct Entries {
     outbox: Outbox,
+    /// By the user's word: they go even if another program may be sending them.
+    despite_readers: bool,
     /// Those without an outcome, in the order in which they go, with the number
     /// of their recipients.
     line: VecDeque<(EntryName, usize)>,
@@ -56,19 +58,25 @@ impl Entry {
     /// Claim the entry, if it is not, and read the message.
     ///
     /// # Errors
-    /// `Busy`: somebody else has it. `Disk`: it must not go, or the disk says no.
+    /// `Busy`: somebody else has it. `ReadElsewhere`: perhaps. `Disk`: it must not go, or
+    /// the disk says no.
     pub fn text(&self) -> Result<Vec<u8>, Failure> {
         let mut entries = self.entries.borrow_mut();
         entries.claim(&self.name)?;
-        let held = &entries.held[&self.name];
-        held.claim.text().map_err(disk_failure)
+        let claim = &entries.held[&self.name].claim;
+        // Claimed with others a while ago, perhaps; a text that is begun costs the connection.
+        if let Some(why) = claim.obstacle() {
+            entries.held.remove(&self.name);
+            return Err(hindrance(&self.name, why));
+        }
+        claim.text().map_err(disk_failure)
     }
 
     /// Write down that the end of the text goes out now: killed from here on,
     /// the entry's state is unknown.
     ///
     /// # Errors
-    /// `Disk`: it must not go out.
+    /// `Disk`: it must not go out; `Busy`, `ReadElsewhere`: for another program's sake.
     pub fn mark_sending(&self) -> Result<(), Failure> {
         self.entries.borrow_mut().mark_sending(&self.name)
     }
@@ -88,9 +96,14 @@ impl Entries {
     ///
     /// # Errors
     /// `Disk`.
-    pub fn new(place: &QueuePlace, line: VecDeque<(EntryName, usize)>) -> Result<Self, Failure> {
+    pub fn new(
+        place: &QueuePlace,
+        line: VecDeque<(EntryName, usize)>,
+        despite_readers: bool,
+    ) -> Result<Self, Failure> {
         Ok(Self {
             outbox: open(place)?,
+            despite_readers,
             line,
             held: HashMap::new(),
             unsynced: false,
@@ -111,7 +124,7 @@ impl Entries {
         for ((other, count), claim) in window.into_iter().zip(self.outbox.claim_all(&names)) {
             let checked = claim
                 .map_err(disk_failure)
-                .and_then(|c| check(&other, count, c));
+                .and_then(|c| check(&other, count, c, self.despite_readers));
             let claimed = checked.map(|claim| {
                 let marked = false;
                 self.held.insert(other.clone(), Held { claim, marked });
@@ -139,7 +152,7 @@ impl Entries {
             .iter_mut()
             .filter_map(|(other, held)| window.contains(other).then_some(held))
             .collect();
-        let vanished = self
+        let unmarked = self
             .outbox
             .mark_sending(held.iter_mut().map(|held| &mut held.claim))
             .map_err(disk_failure)?;
@@ -148,17 +161,19 @@ impl Entries {
         }
         // Outcomes written before are durable by the same fsyncs.
         self.unsynced = false;
-        for other in &vanished {
-            if let Some(mut held) = self.held.remove(other) {
+        let mut result = Ok(());
+        for other in unmarked {
+            let held = self.held.remove(&other.name);
+            if let (Some(mut held), Obstacle::Gone) = (held, other.why) {
                 // Nothing is left that could be written to; the window is told.
                 let _ = held.claim.settle(Outcome::Waiting);
                 self.unsynced = true;
             }
+            if other.name == *name {
+                result = Err(hindrance(name, other.why));
+            }
         }
-        match vanished.contains(name) {
-            false => Ok(()),
-            true => refuse(name, FailureKind::Disk, "another program has removed it"),
-        }
+        result
     }
 
     fn settle(&mut self, name: &EntryName, report: &Report) -> Result<(), Failure> {
@@ -201,8 +216,39 @@ fn refuse<T>(name: &EntryName, kind: FailureKind, text: &str) -> Result<T, Failu
     Err(Failure::new(kind, Phase::Idle, text))
 }
 
+/// What another program means for the entry.
+fn hindrance(name: &EntryName, why: Obstacle) -> Failure {
+    match why {
+        Obstacle::Gone => {
+            let text = format!("{name}: another program has sent or removed it");
+            Failure::new(FailureKind::Busy, Phase::Idle, text)
+        }
+        Obstacle::ReadElsewhere { ago } => {
+            let text = format!(
+                "another program read it {} ago and may be sending it",
+                rounded(ago)
+            );
+            Failure::new(FailureKind::ReadElsewhere, Phase::Idle, text)
+        }
+    }
+}
+
+/// A time in words, in the largest unit of which there are two.
+fn rounded(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ ..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
+
 /// The claim, if the entry is still what was to be delivered to `count` recipients.
-fn check(name: &EntryName, count: usize, claim: Option<Claim>) -> Result<Claim, Failure> {
+fn check(
+    name: &EntryName,
+    count: usize,
+    claim: Option<Claim>,
+    despite_readers: bool,
+) -> Result<Claim, Failure> {
     match claim {
         None => refuse(
             name,
@@ -217,8 +263,26 @@ fn check(name: &EntryName, count: usize, claim: Option<Claim>) -> Result<Claim, 
             FailureKind::Disk,
             "its recipients have changed meanwhile",
         ),
-        Some(claim) => Ok(claim),
+        Some(mut claim) => {
+            if despite_readers {
+                claim.ignore_readers();
+            }
+            match claim.obstacle() {
+                None => Ok(claim),
+                Some(why) => Err(hindrance(name, why)),
+            }
+        }
     }
+}
+
+/// Whether the entry can be had at this moment, for somebody who sends it himself.
+///
+/// # Errors
+/// `Busy`, `ReadElsewhere`, `Disk`.
+pub(super) fn check_free(outbox: &Outbox, name: &EntryName) -> Result<(), Failure> {
+    let claim = outbox.claim(name).map_err(disk_failure)?;
+    let count = claim.as_ref().map_or(0, |claim| claim.recipients().len());
+    check(name, count, claim, false).map(|_| ())
 }
 
 /// Whether the report of a message that was not tried has a reason worth
@@ -227,10 +291,20 @@ fn says_why_nothing_was_tried(report: &Report) -> bool {
     match &report.verdict {
         Verdict::Failed(failure) => !matches!(
             failure.kind,
-            FailureKind::Busy | FailureKind::Cancelled | FailureKind::Content | FailureKind::Disk
+            FailureKind::Busy
+                | FailureKind::Cancelled
+                | FailureKind::Content
+                | FailureKind::Disk
+                | FailureKind::ReadElsewhere
         ),
         Verdict::Accepted(_) | Verdict::Unknown(_) => false,
     }
+}
+
+/// Whether nothing is to be written down that was not there before.
+fn leaves_it_alone(failure: &Failure) -> bool {
+    use FailureKind::{Busy, Cancelled, ReadElsewhere};
+    matches!(failure.kind, Busy | Cancelled | ReadElsewhere)
 }
 
 /// Whether a refusal is of the message: before MAIL it is of us, or of everybody.
@@ -274,7 +348,7 @@ fn outcome(claim: &mut Claim, report: &Report) -> Outcome {
         Verdict::Unknown(failure) => Outcome::Unknown {
             reply: failure.text.clone(),
         },
-        Verdict::Failed(failure) if failure.kind == FailureKind::Cancelled => Outcome::Waiting,
+        Verdict::Failed(failure) if leaves_it_alone(failure) => Outcome::Waiting,
         Verdict::Failed(failure) if is_of_the_message(failure) => Outcome::Refused {
             reply: failure.to_string(),
         },

@@ -69,6 +69,8 @@ pub enum Event {
     Retry(Failure, u64),
     /// TLS stands.
     Secured(TlsFacts),
+    /// Octets of an entry of the outbox, and whether there are more; none, if it is gone.
+    Text(Option<(Vec<u8>, bool)>),
     /// Lines for the trace, each with its line feed, all since the last look.
     Trace(String),
     /// What the user has to know although it stops nothing: a sentence.
@@ -91,7 +93,8 @@ impl Event {
             Self::Address(..) | Self::Probed(_) | Self::Tried(..) => false,
             Self::Connected(_) | Self::LeftOut(_) | Self::LoggedIn | Self::Secured(_) => false,
             Self::Finished(..) | Self::Phase(_) | Self::Trace(_) => false,
-            Self::Servers(_) | Self::UnknownExtensions(_) | Self::Warning(_) => false,
+            Self::Servers(_) | Self::Text(_) => false,
+            Self::UnknownExtensions(_) | Self::Warning(_) => false,
         }
     }
 }

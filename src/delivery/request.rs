@@ -50,6 +50,8 @@ pub struct Request {
     pub unsendable: Vec<(usize, Failure)>,
     /// Where [`Text::Entry`] is.
     pub queue: Option<QueuePlace>,
+    /// Entries go even if another program read them and may be sending them.
+    pub despite_readers: bool,
     /// Times that a message is tried while the server says 4yz; at least 1.
     pub attempts: u32,
     /// How long to wait for anything.

@@ -98,6 +98,7 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
             .is_not_nil()
             .then(|| place(plist))
             .transpose()?,
+        despite_readers: plist.flag(":despite-readers")?,
         attempts: plist.required(":attempts")?,
         limits: TimeLimits {
             connect: Duration::from_secs(plist.required(":connect-timeout")?),
@@ -256,6 +257,12 @@ pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
             until: not_before(plist)?.ok_or_else(|| Error::msg("no :not-before"))?,
         })?,
         "list" => Job::List(place),
+        "read" => Job::Read {
+            name: name()?,
+            limit: plist.optional(":limit")?,
+            to_send: plist.flag(":to-send")?,
+            place,
+        },
         other => return Err(Error::msg(format!("unknown job {other}"))),
     })
 }

@@ -210,6 +210,7 @@ pub fn request_to(port: u16, authority: PathBuf) -> Request {
         probe: None,
         unsendable: Vec::new(),
         queue: None,
+        despite_readers: false,
         attempts: 1,
         limits: patient(),
         traced_octets: 0,
