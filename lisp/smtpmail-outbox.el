@@ -276,16 +276,24 @@ stored with the entry."
 
 (defun smtpmail-outbox--groups (entries)
   "Return ENTRIES as a list of lists, each of one account, in order."
-  (mapcar #'cdr
-          (seq-group-by
-           (lambda (entry)
-             (let ((account (smtpmail-outbox--account entry)))
-               ;; 587 and \"submission\" are one port.
-               (setf (alist-get 'smtpmail-smtp-service account)
-                     (smtpmail-services-port
-                      (alist-get 'smtpmail-smtp-service account)))
-               account))
-           entries)))
+  ;; Many entries have few accounts: each is looked at once.
+  (let ((keys (make-hash-table :test #'equal)))
+    (mapcar #'cdr
+            (seq-group-by
+             (lambda (entry)
+               (let ((same (cons (plist-get entry :account)
+                                 (plist-get entry :stored))))
+                 (or (gethash same keys)
+                     (puthash same (smtpmail-outbox--account-key entry) keys))))
+             entries))))
+
+(defun smtpmail-outbox--account-key (entry)
+  "Return what ENTRY has in common with all that go over its account."
+  (let ((account (smtpmail-outbox--account entry)))
+    ;; 587 and \"submission\" are one port.
+    (setf (alist-get 'smtpmail-smtp-service account)
+          (smtpmail-services-port (alist-get 'smtpmail-smtp-service account)))
+    account))
 
 (defun smtpmail-outbox--send-group (entries all)
   "Send ENTRIES, all of one account and some of ALL, over one connection."

@@ -101,7 +101,9 @@ impl Claim {
         let inner = &outbox.inner;
         let locked = names.iter().map(|name| Self::lock(inner, name));
         let mut claims: Vec<Result<Option<Self>>> = locked.collect();
-        if claims.iter().any(|claim| matches!(claim, Ok(Some(_)))) {
+        // Whoever marks one hides it before its end goes out: who died between
+        // the two has sent nothing.
+        if claims.iter().any(|claim| matches!(claim, Ok(Some(found)) if found.is_hidden)) {
             // We have the locks, so whoever marked one of them is dead.
             let marks = marks(inner);
             for claim in &mut claims {

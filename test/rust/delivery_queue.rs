@@ -443,10 +443,11 @@ fn flushing(scratch: &Scratch, server: &Server) -> Child {
 #[test]
 fn killed_at_any_moment_nothing_is_lost_and_nothing_goes_twice() {
     const RUNS: u32 = 120;
-    const MESSAGES: usize = 18;
-    let began = Instant::now();
+    // Three windows: one under way, one being marked, one waiting.
+    const MESSAGES: usize = 36;
     let whole = {
         let (server, scratch) = (start(options()), queue(MESSAGES));
+        let began = Instant::now();
         let mut child = flushing(&scratch, &server);
         assert!(child.wait().expect("ended").success());
         assert_eq!(arrived(&server).len(), MESSAGES);
