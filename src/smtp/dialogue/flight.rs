@@ -144,9 +144,10 @@ impl Dialogue {
         let accepted = matches!(verdict, Verdict::Accepted(_));
         self.proven |= accepted;
         self.finish(id, verdict);
-        // A refused BDAT leaves the server where only RSET helps (RFC 3030 §2);
+        // A refused BDAT leaves the server where only RSET helps (RFC 3030 §2), and
+        // so does a text that Postfix refuses at its end, against RFC 5321 §4.1.1.4;
         // a transaction that rides behind it has said it already.
-        self.reset_needed |= chunk && !accepted && self.transactions.is_empty();
+        self.reset_needed |= !accepted && self.transactions.is_empty();
         self.advance();
     }
 
@@ -282,9 +283,9 @@ impl Dialogue {
     fn begin_transaction(&mut self, message: Message) {
         let id = message.id;
         self.note_lacks(&message);
-        // Behind a BDAT that may yet be refused (RFC 3030 §2).
-        let behind_chunk = (self.transactions.back()).is_some_and(|t| t.framing == Framing::Chunk);
-        if std::mem::take(&mut self.reset_needed) || behind_chunk {
+        // Behind a text that may yet be refused, and leave its transaction open.
+        let behind_another = !self.transactions.is_empty();
+        if std::mem::take(&mut self.reset_needed) || behind_another {
             self.backlog.push_back((Command::Rset, Due::Rset));
         }
         let parameters = self.mail_parameters(&message);
