@@ -55,9 +55,23 @@
       (eq smtpmail-smtp-user t)
       (member user (ensure-list smtpmail-smtp-user))))
 
+(defconst smtpmail-auth--netrc-limit (ash 1 20)
+  "Most octets of a netrc file: some ten thousand logins.")
+
+(defun smtpmail-auth--check-netrc (file)
+  "Signal an error if there is a FILE that cannot be a netrc file.
+To read a FIFO would hold Emacs up, a device would fill its memory."
+  (let ((attributes (file-attributes (file-truename file))))
+    (unless (or (null attributes)
+                (and (string-prefix-p "-" (file-attribute-modes attributes))
+                     (<= (file-attribute-size attributes)
+                         smtpmail-auth--netrc-limit)))
+      (error "%s is no netrc file: not a plain file of a sensible size" file))))
+
 (defun smtpmail-auth--netrc-entry (file host port)
   "Return the entry for HOST and PORT of the netrc FILE, or nil.
 It has the form (HOST PORT USER PASSWORD), as in a list."
+  (smtpmail-auth--check-netrc file)
   (let* ((auth-sources (list file))
          ;; The file is read again when it has changed.
          (auth-source-do-cache nil)

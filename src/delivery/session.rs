@@ -446,7 +446,11 @@ impl<'a> Session<'a> {
                     self.last_reply = self.progress;
                     self.unproven &= reply.code() == 421;
                     self.trace.received(&reply);
-                    self.feed(Input::Reply(reply));
+                    // A farewell may stand behind any reply (RFC 5321 §3.8).
+                    self.feed(match self.reader.next_code() {
+                        None | Some(421) => Input::Reply(reply),
+                        Some(_) => Input::ReplyAndMore(reply),
+                    });
                     // STARTTLS must see what stands behind its 220.
                     self.act();
                 }

@@ -81,6 +81,8 @@ use super::sasl::Mechanism;
 pub enum Input {
     /// The server replied.
     Reply(Reply),
+    /// The server replied, and more of its words are in already.
+    ReplyAndMore(Reply),
     /// The TLS handshake asked for by [`Output::StartTls`] succeeded.
     TlsReady,
     /// Credentials: the answer to [`Question::Credentials`], or given between
@@ -325,7 +327,10 @@ impl Dialogue {
     pub fn handle(&mut self, input: Input) {
         match input {
             _ if matches!(self.state, State::Closed) => {}
-            Input::Reply(reply) => {
+            Input::ReplyAndMore(reply) if self.is_one_too_many(&reply) => {
+                self.on_chunk_unanswered(Failure::from_reply(Phase::Final, &reply));
+            }
+            Input::Reply(reply) | Input::ReplyAndMore(reply) => {
                 // Who only says goodbye (421) was as good as gone.
                 self.resumed &= reply.code() == 421;
                 self.doubted &= self.resumed;

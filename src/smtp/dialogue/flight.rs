@@ -6,7 +6,7 @@
 
 use super::super::command::Command;
 use super::super::content::Framing;
-use super::super::failure::{Failure, FailureKind, Phase};
+use super::super::failure::{Failure, Phase};
 use super::super::reply::{Reply, ReplyClass};
 use super::speed::SpeedUp;
 use super::transaction::{Message, MessageId, Step, Transaction, Verdict};
@@ -128,10 +128,7 @@ impl Dialogue {
             };
         }
         if chunk && abandoned.is_none() && self.is_of_an_address(reply) {
-            let failure = failure.of_kind(FailureKind::Protocol);
-            self.outputs
-                .push_back(Output::SwitchOff(SpeedUp::Chunking, failure.clone()));
-            return self.end(failure);
+            return self.on_chunk_unanswered(failure);
         }
         let verdict = match (abandoned, reply.class()) {
             // Neither yes nor no: the end leaves it unknown.
