@@ -193,7 +193,7 @@ unknown    it went out, but the server's answer was lost: it may have been
                                 :state)))
                entries)))
     (when (and entries (null same))
-      (user-error "Nothing done: the queue has changed meanwhile"))
+      (user-error "Nothing done: the outbox has changed meanwhile"))
     same))
 
 (defun smtpmail-outbox-list--change-all (job entries done)

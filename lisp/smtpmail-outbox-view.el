@@ -70,7 +70,7 @@ Only the engine's listing knows NAME, so it has no directory."
                        directory t
                        (concat "\\`" (regexp-quote name)
                                "[:;!]2,[a-zA-Z]*\\'")))))))
-    (or file (user-error "That message is not in the queue any more"))))
+    (or file (user-error "That message is not in the outbox any more"))))
 
 (defun smtpmail-outbox-view-insert (name &optional limit)
   "Insert the octets of the entry NAME, at most LIMIT of them.

@@ -128,7 +128,7 @@ is not in the state any more that it was in, is being sent, or is gone."
                               (eq (plist-get entry :state) 'unknown))
                             (plist-get listing :entries))))
     (dolist (problem (plist-get listing :problems))
-      (display-warning 'smtpmail (concat "In the queue: " problem)))
+      (display-warning 'smtpmail (concat "In the outbox: " problem)))
     (setq smtpmail-outbox--outcomes nil
           smtpmail-outbox--count 0)
     (smtpmail-outbox--send-all waiting)

@@ -274,7 +274,7 @@ again by itself."
     (smtpmail-background-stop
      (cond ((memq here mails) here)
            ((null (cdr mails)) (car mails))
-           (t (cdr (assoc (completing-read "Stop: " choices nil t) choices)))))))
+           (t (cdr (assoc (completing-read "Stop message: " choices nil t) choices)))))))
 
 (provide 'smtpmail-outcome)
 

@@ -217,7 +217,7 @@
      (setf (smtpmail-session-over session) 'done)
      (when-let ((warning (plist-get plist :warning)))
        (display-warning
-        'smtpmail (format "The queue could not be brought up to date: %s"
+        'smtpmail (format "The outbox could not be brought up to date: %s"
                           (plist-get warning :text)))))))
 
 (defun smtpmail-session--answer (session question)

@@ -365,8 +365,8 @@ A burst of replies or of patches comes faster.")
   (when (member smtpmail-stream-type '("ssl" "tls" "starttls" "plain" "network"))
     (display-warning
      'smtpmail
-     (format "`smtpmail-stream-type' should be the symbol %s, not a string"
-             smtpmail-stream-type)))
+     (format-message "`smtpmail-stream-type' should be the symbol %s, not a string"
+                     smtpmail-stream-type)))
   (pcase smtpmail-stream-type
     ((or 'ssl 'tls "ssl" "tls") 'implicit)
     ((or 'starttls "starttls") 'required)
