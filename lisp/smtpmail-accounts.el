@@ -57,7 +57,12 @@
     (:refused-recipients (choice (const :tag "Ask" ask)
                                  (const :tag "Send to nobody" abort)
                                  (const :tag "Send to the others" send-rest))
-                         "If some recipients are refused"))
+                         "If some recipients are refused")
+    (:dsn (set (const never) (const success) (const failure) (const delay)
+               (const full) (const headers) (const required))
+          "Delivery reports")
+    (:priority (choice (const :tag "None" nil) integer) "Priority")
+    (:require-tls boolean "TLS all the way to the recipients"))
   "What an account can say: (KEY TYPE TAG), for Customize.")
 
 (defun smtpmail-accounts--problem (accounts)
@@ -123,6 +128,9 @@ SETTINGS is a property list of
   :envelope-sender     where failures are reported
   :size-limit          octets of the largest message that the server takes
   :refused-recipients  as in `smtpmail-on-refused-recipients'
+  :dsn, :priority, :require-tls
+                       as in `smtpmail-dsn', `smtpmail-priority',
+                       `smtpmail-require-tls'
 
 An account with a :server is complete: its :service is 587 if not given,
 its :security is `ssl' for port 465 and else `starttls', its :user any, and
@@ -236,7 +244,10 @@ As the header X-Message-SMTP-Method does, or a file's variables."
     (:mechanisms . smtpmail-auth-supported)
     (:token-command . smtpmail-token-command)
     (:ehlo-name . smtpmail-ehlo-name)
-    (:refused-recipients . smtpmail-on-refused-recipients))
+    (:refused-recipients . smtpmail-on-refused-recipients)
+    (:dsn . smtpmail-dsn)
+    (:priority . smtpmail-priority)
+    (:require-tls . smtpmail-require-tls))
   "Settings that are the values of variables.")
 
 (defun smtpmail-accounts-bindings (account)

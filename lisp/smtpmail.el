@@ -38,6 +38,7 @@
 (require 'smtpmail-accounts)
 (require 'smtpmail-services)
 (require 'smtpmail-auth)
+(require 'smtpmail-delivery)
 (require 'smtpmail-message)
 (require 'smtpmail-module)
 (require 'smtpmail-redefined)
@@ -127,7 +128,11 @@ error if it was not sent; the buffer does not change."
           (smtpmail--write-copies
            message (smtpmail-accounts-call
                     (smtpmail-message-buffer message)
-                    (lambda () (smtpmail--dispatch message)))))
+                    (lambda ()
+                      ;; What the message itself says goes before its account.
+                      (smtpmail-accounts-with (smtpmail-delivery-bindings
+                                               (smtpmail-message-options message))
+                        (smtpmail--dispatch message))))))
       (smtpmail-message-discard message)
       (set-match-data match-data))))
 
@@ -288,6 +293,7 @@ RECIPIENT, SMTPMAIL-TEXT-BUFFER and ASK-FOR-PASSWORD are as there."
   "Return the part of a request that says to send BUFFER to RECIPIENTS."
   `( :sender ,(smtpmail--sender buffer)
      :recipients ,(mapcar #'smtpmail-maybe-append-domain recipients)
+     ,@(smtpmail-delivery-request (smtpmail-delivery-values buffer))
      ,@(if (smtpmail--queued-text-p buffer)
            (append (list :entry (car smtpmail-outbox--entry))
                    (smtpmail-outbox--place))
