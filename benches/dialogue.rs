@@ -8,6 +8,7 @@ use smtpmail_core::smtp::address::{EhloName, Mailbox, ReversePath};
 use smtpmail_core::smtp::dialogue::{
     Dialogue, Input, Message, Output, Plan, RefusedRecipients, SaslContext, Security,
 };
+use smtpmail_core::smtp::options::DeliveryOptions;
 use smtpmail_core::smtp::reply::{Reply, ReplyReader};
 
 const GREETING: &str = "220 mx.example.org ESMTP\r\n";
@@ -45,6 +46,7 @@ fn message(id: u64, recipients: &[Mailbox]) -> Message {
         eight_bit: false,
         header_eight_bit: false,
         longest_line: 78,
+        options: DeliveryOptions::default(),
     }
 }
 

@@ -1,21 +1,30 @@
 #!/usr/bin/env python3
 """Fuzz each target, and keep the inputs that reach new code.
 
-usage: fuzz/run.py [--seconds N] [TARGET...]
+usage: fuzz/run.py [--seconds N] [--quiet N] [--least N] [--most N] [TARGET...]
 
-Needs cargo-fuzz and a nightly Rust.  The inputs of a target are kept in
-fuzz/corpus/TARGET.b64, one a line, in base64; they are unpacked below
-build/fuzz, and packed again, reduced to those that matter, after the run.
-An input that breaks a target stays in fuzz/artifacts/TARGET.
+A target runs in rounds, until for --quiet seconds no round has brought a new
+edge and --least inputs have been run, or until --most seconds are over.  With
+none of these it runs one round.
+
+Needs cargo-fuzz, and a nightly Rust or another that is told to take what a
+nightly takes: FUZZ_TOOLCHAIN names it to cargo (+nightly), and may be empty.
+
+The inputs of a target are kept in fuzz/corpus/TARGET.b64, one a line, in
+base64; they are unpacked below build/fuzz, and packed again, reduced to those
+that matter, after the run.  An input that breaks a target stays in
+fuzz/artifacts/TARGET.
 """
 
 import argparse
 import base64
 import hashlib
+import os
 import pathlib
 import re
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "fuzz" / "corpus"
@@ -48,35 +57,55 @@ def pack(target, directory):
 
 def cargo_fuzz(target, directories, *options):
     """Run the fuzzer of TARGET; return what it printed, or leave."""
-    command = ["cargo", "+nightly", "fuzz", "run", "--sanitizer", "none", target]
-    command += [*map(str, directories), "--", *options]
+    toolchain = os.environ.get("FUZZ_TOOLCHAIN", "+nightly")
+    command = ["cargo", toolchain] if toolchain else ["cargo"]
+    # The engine is Rust without `unsafe`: a sanitizer would only be slow.
+    command += ["fuzz", "run", "--sanitizer", "none", target, *map(str, directories)]
+    command += ["--", f"-max_len={MAX_LEN.get(target, DEFAULT_MAX_LEN)}", *options]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if run.returncode != 0:
         sys.exit(f"{run.stdout}{run.stderr}\n{target}: failed")
     return run.stderr
 
 
-def fuzz(target, seconds):
-    """Fuzz TARGET for SECONDS, and say what came of it."""
+def one_round(target, directory, seconds):
+    """Fuzz TARGET for SECONDS; the number of runs, and of the edges reached."""
+    output = cargo_fuzz(target, [directory], f"-max_total_time={seconds}", "-print_final_stats=1")
+    runs = re.search(r"^stat::number_of_executed_units: +(\d+)", output, re.M)
+    edges = re.findall(r"^#\d+\s+\w+\s+cov: (\d+)", output, re.M)
+    if not (runs and edges):
+        sys.exit(f"{output}\n{target}: no figures")
+    return int(runs.group(1)), max(map(int, edges))
+
+
+def fuzz(target, options):
+    """Fuzz TARGET as OPTIONS say, and say what came of it."""
     directory = unpack(target)
-    length = f"-max_len={MAX_LEN.get(target, DEFAULT_MAX_LEN)}"
-    output = cargo_fuzz(
-        target, [directory], length, f"-max_total_time={seconds}", "-print_final_stats=1"
-    )
-    runs = re.search(r"number_of_executed_units: (\d+)", output)
-    events = re.findall(r"^#(\d+)\s+(?:NEW|REDUCE|INITED|DONE|pulse).*?cov: (\d+)", output, re.M)
-    edges = events[-1][1] if events else "?"
-    new = re.findall(r"^#(\d+)\s+NEW ", output, re.M)
+    start = last_new = time.monotonic()
+    runs = edges = 0
+    while True:
+        some, reached = one_round(target, directory, options.seconds)
+        now = time.monotonic()
+        runs += some
+        # Whatever came new in a round counts as its last.  What the first
+        # reaches was reached before, but for what it found itself.
+        if reached > edges:
+            edges, last_new = reached, now
+        quiet = now - last_new
+        if quiet >= options.quiet and runs >= options.least:
+            break
+        if now - start >= options.most:
+            break
     reduced = WORK / f"{target}.reduced"
     reduced.mkdir(exist_ok=True)
     for file in reduced.iterdir():
         file.unlink()
     # By edges alone: with how often each was run, the corpora are ten times as large.
-    cargo_fuzz(target, [reduced, directory], length, "-merge=1", "-use_counters=0")
+    cargo_fuzz(target, [reduced, directory], "-merge=1", "-use_counters=0")
     kept = pack(target, reduced)
     print(
-        f"{target}: {runs.group(1) if runs else '?'} runs in {seconds} s, {edges} edges, "
-        f"the last new one at run {new[-1] if new else 'none'}, {kept} inputs kept",
+        f"{target}: {runs} runs in {(now - start) / 60:.1f} minutes, {edges} edges, "
+        f"the last new one {quiet / 60:.1f} minutes before the end, {kept} inputs kept",
         flush=True,
     )
 
@@ -85,11 +114,14 @@ def main():
     """What `make fuzz` calls."""
     targets = sorted(file.stem for file in (ROOT / "fuzz" / "fuzz_targets").glob("*.rs"))
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--seconds", type=int, default=60, help="for each target (60)")
+    parser.add_argument("--seconds", type=int, default=60, help="for each round (60)")
+    parser.add_argument("--quiet", type=int, default=0, help="seconds without a new edge")
+    parser.add_argument("--least", type=int, default=0, help="inputs run")
+    parser.add_argument("--most", type=int, default=86400, help="seconds for each target")
     parser.add_argument("targets", nargs="*", metavar="TARGET", default=targets)
-    arguments = parser.parse_args()
-    for target in arguments.targets:
-        fuzz(target, arguments.seconds)
+    options = parser.parse_args()
+    for target in options.targets:
+        fuzz(target, options)
 
 
 if __name__ == "__main__":

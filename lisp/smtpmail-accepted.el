@@ -50,13 +50,13 @@
 (defvar-local smtpmail-accepted--coding nil
   "In a hidden buffer with a copy: its coding system.")
 
-(defun smtpmail-accepted--copy-name (mail)
-  "Return the name of the buffer with the file copy of MAIL."
-  (format " *smtpmail copy %s*" (smtpmail-background-mail-name mail)))
+(defun smtpmail-accepted--copy-name (entry)
+  "Return the name of the buffer with the file copy of the message ENTRY."
+  (format " *smtpmail copy %s*" entry))
 
-(defun smtpmail-accepted--sent-name (mail)
-  "Return the name of the buffer in which Message mode's part of MAIL waits."
-  (format " *smtpmail sent %s*" (smtpmail-background-mail-name mail)))
+(defun smtpmail-accepted--sent-name (entry)
+  "Return the name of the buffer in which Message mode's part of ENTRY waits."
+  (format " *smtpmail sent %s*" entry))
 
 ;;;; File copies of our own
 
@@ -64,7 +64,9 @@
   "Keep the file copies of MESSAGE, a `smtpmail-message', until MAIL is accepted."
   (when-let ((copies (smtpmail-message-fcc message)))
     (with-current-buffer (cdar copies)
-      (rename-buffer (smtpmail-accepted--copy-name mail) t)
+      (rename-buffer (smtpmail-accepted--copy-name
+                      (smtpmail-background-mail-name mail))
+                     t)
       (setq smtpmail-accepted--files (mapcar #'car copies)
             smtpmail-accepted--coding (smtpmail-message-coding message)))
     ;; It is not the message's any more, which is about to be discarded.
@@ -77,7 +79,8 @@
                                          :queue-directory)))
       (require 'smtpmail-outbox-view)
       (with-current-buffer (get-buffer-create
-                            (smtpmail-accepted--copy-name mail))
+                            (smtpmail-accepted--copy-name
+                             (smtpmail-background-mail-name mail)))
         (smtpmail-outbox-view-insert (smtpmail-background-mail-name mail))
         (setq smtpmail-accepted--files files
               smtpmail-accepted--coding nil)))))
@@ -87,7 +90,8 @@
 
 (defun smtpmail-accepted--write-copies (mail)
   "Write the file copies that wait for MAIL."
-  (when-let ((copy (get-buffer (smtpmail-accepted--copy-name mail))))
+  (when-let ((copy (get-buffer (smtpmail-accepted--copy-name
+                                (smtpmail-background-mail-name mail)))))
     (let* ((files (buffer-local-value 'smtpmail-accepted--files copy))
            (message (smtpmail-message--make
                      :coding (buffer-local-value 'smtpmail-accepted--coding copy)
@@ -145,46 +149,92 @@ It lacks orders to smtpmail."
 (defvar smtpmail-accepted--performing nil
   "Non-nil while what waited for the acceptance of a message is done.")
 
+(defvar-local smtpmail-accepted--function nil
+  "In a hidden buffer with a message: the function that files its copies.")
+
+(defvar-local smtpmail-accepted--mode nil
+  "In a hidden buffer with a message: the major mode in which it was written.")
+
 (defun smtpmail-accepted--do-fcc (original)
   "Call ORIGINAL, `message-do-fcc', when the message is accepted.
 At once, if it does not go in the background or nobody wants to wait."
+  (smtpmail-accepted--file-copies 'message-do-fcc original))
+
+(defun smtpmail-accepted--do-notmuch-fcc (original)
+  "Call ORIGINAL, which notmuch puts in the place of `message-do-fcc', likewise."
+  (smtpmail-accepted--file-copies 'notmuch-maildir-message-do-fcc original))
+
+(defun smtpmail-accepted--file-copies (function original)
+  "Call FUNCTION, or ORIGINAL, which it was, for the message of this buffer.
+When it is accepted, or now."
   (let ((mail (smtpmail-accepted--background-mail)))
     (cond
      (smtpmail-accepted--performing (funcall original))
      ((and mail smtpmail-wait-for-acceptance
            ;; It works on the file of its draft, at once.
            (not (derived-mode-p 'mu4e-compose-mode)))
-      (let ((hook message-sent-hook)
-            (actions message-send-actions)
-            (clone (smtpmail-accepted--clone (smtpmail-accepted--sent-name mail))))
-        ;; What Message mode would do next.
-        (setq-local message-sent-hook nil)
-        (setq-local message-send-actions nil)
-        (with-current-buffer clone
-          (setq-local message-sent-hook hook)
-          (setq-local message-send-actions actions))))
+      (smtpmail-accepted--keep-message mail function))
      ((save-excursion
         (save-restriction
           (message-narrow-to-headers)
           (goto-char (point-min))
           (re-search-forward "^X-Smtpmail-" nil t)))
+      (smtpmail-accepted--note-done mail)
       (with-current-buffer (smtpmail-accepted--clone
                             (generate-new-buffer-name " *smtpmail fcc*"))
         (unwind-protect (funcall original)
           (kill-buffer))))
-     (t (funcall original)))))
+     (t
+      (smtpmail-accepted--note-done mail)
+      (funcall original)))))
+
+(defun smtpmail-accepted--keep-message (mail function)
+  "Keep the message of this buffer, that is MAIL, until it is accepted.
+Its copies are filed by FUNCTION, a symbol."
+  (let ((hook message-sent-hook)
+        (actions message-send-actions)
+        (mode major-mode)
+        (clone (smtpmail-accepted--clone
+                (smtpmail-accepted--sent-name
+                 (smtpmail-background-mail-name mail)))))
+    ;; What Message mode would do next.
+    (setq-local message-sent-hook nil)
+    (setq-local message-send-actions nil)
+    (with-current-buffer clone
+      (setq smtpmail-accepted--function function
+            smtpmail-accepted--mode mode)
+      (setq-local message-sent-hook hook)
+      (setq-local message-send-actions actions))))
+
+(defun smtpmail-accepted--note-done (mail)
+  "Note what is done for MAIL, or nil, before its acceptance.
+A notice, and who takes it back, tell of it."
+  (when mail
+    (let ((copies (save-restriction
+                    (message-narrow-to-headers)
+                    (smtpmail-header-fields "[FG]cc"))))
+      (pcase-dolist (`(,_ . ,value) copies)
+        (push (format "the copy in %s" (abbreviate-file-name value))
+              (smtpmail-background-mail-done mail)))
+      (when message-send-actions
+        (push "what your mail program does after sending, such as the mark \
+\"replied\""
+              (smtpmail-background-mail-done mail))))))
 
 (advice-add 'message-do-fcc :around #'smtpmail-accepted--do-fcc)
+(advice-add 'notmuch-maildir-message-do-fcc :around
+            #'smtpmail-accepted--do-notmuch-fcc)
 
 (defun smtpmail-accepted--finish-message (mail)
   "Do what Message mode does when a message is sent, for MAIL."
-  (when-let ((buffer (get-buffer (smtpmail-accepted--sent-name mail))))
+  (when-let ((buffer (get-buffer (smtpmail-accepted--sent-name
+                                  (smtpmail-background-mail-name mail)))))
     (condition-case problem
         (progn
           (with-current-buffer buffer
             (let ((actions message-send-actions)
                   (smtpmail-accepted--performing t))
-              (message-do-fcc)
+              (funcall (or smtpmail-accepted--function #'message-do-fcc))
               (save-excursion
                 (run-hooks 'message-sent-hook))
               (message-do-actions actions)))
@@ -208,18 +258,20 @@ At once, if it does not go in the background or nobody wants to wait."
 (defun smtpmail-accepted-perform (mail)
   "Do what waited for the acceptance of MAIL; errors become warnings."
   (smtpmail-background--guarded #'smtpmail-accepted--write-copies mail)
-  (when (get-buffer (smtpmail-accepted--sent-name mail))
+  (when (get-buffer (smtpmail-accepted--sent-name
+                     (smtpmail-background-mail-name mail)))
     ;; It may ask, for instance whether a file is to be created.
     (smtpmail-ask-later
      (lambda () (smtpmail-accepted--finish-message mail)))))
 
-(defun smtpmail-accepted-waiting (mail)
-  "Return the fields Fcc and Gcc that wait for MAIL, a list of (NAME . VALUE)."
+(defun smtpmail-accepted--fields (entry)
+  "Return the fields Fcc and Gcc that wait for the message ENTRY.
+They are a list of (NAME . VALUE)."
   (append
-   (when-let ((copy (get-buffer (smtpmail-accepted--copy-name mail))))
+   (when-let ((copy (get-buffer (smtpmail-accepted--copy-name entry))))
      (mapcar (lambda (file) (cons "Fcc" (abbreviate-file-name file)))
              (buffer-local-value 'smtpmail-accepted--files copy)))
-   (when-let ((sent (get-buffer (smtpmail-accepted--sent-name mail))))
+   (when-let ((sent (get-buffer (smtpmail-accepted--sent-name entry))))
      (with-current-buffer sent
        (save-restriction
          (narrow-to-region (point-min)
@@ -227,10 +279,42 @@ At once, if it does not go in the background or nobody wants to wait."
                                   (car (smtpmail-header-split))))
          (smtpmail-header-fields "[FG]cc"))))))
 
-(defun smtpmail-accepted-drop (mail)
-  "Forget what waits for the acceptance of MAIL, which never comes."
-  (dolist (name (list (smtpmail-accepted--copy-name mail)
-                      (smtpmail-accepted--sent-name mail)))
+(defconst smtpmail-accepted--draft-variables
+  '(message-send-actions message-sent-hook message-fcc-handler-function)
+  "Variables of a message that waits which a draft made of it has, too.
+They say what is done when it is sent.")
+
+(defun smtpmail-accepted-give-back (entry draft)
+  "Let what waits for the message ENTRY wait until DRAFT, a buffer, is sent.
+ENTRY will not be sent: it has become that draft."
+  (let* ((fields (smtpmail-accepted--fields entry))
+         (sent (get-buffer (smtpmail-accepted--sent-name entry)))
+         (mode (and sent (buffer-local-value 'smtpmail-accepted--mode sent))))
+    (with-current-buffer draft
+      ;; What its fields and actions mean, the mode of its program knows.
+      (when (and mode
+                 (derived-mode-p 'message-mode)
+                 (provided-mode-derived-p mode 'message-mode)
+                 (not (eq mode major-mode)))
+        (funcall mode))
+      (save-excursion
+        (goto-char (point-min))
+        (when (re-search-forward
+               (concat "^" (regexp-quote mail-header-separator) "$") nil t)
+          (forward-line 0)
+          (pcase-dolist (`(,name . ,value) fields)
+            (insert name ": " value "\n"))))
+      (when (and sent (derived-mode-p 'message-mode))
+        (dolist (variable smtpmail-accepted--draft-variables)
+          (when (local-variable-p variable sent)
+            (set (make-local-variable variable)
+                 (buffer-local-value variable sent))))))
+    (smtpmail-accepted-drop entry)))
+
+(defun smtpmail-accepted-drop (entry)
+  "Forget what waits for the acceptance of the message ENTRY, which never comes."
+  (dolist (name (list (smtpmail-accepted--copy-name entry)
+                      (smtpmail-accepted--sent-name entry)))
     (smtpmail-message--kill (get-buffer name))))
 
 (provide 'smtpmail-accepted)

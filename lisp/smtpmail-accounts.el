@@ -48,6 +48,7 @@
                "Security")
     (:user (choice (const :tag "Any" nil) string) "User name")
     (:mechanisms (repeat symbol) "SASL mechanisms")
+    (:token-command (repeat string) "Program that prints an OAuth token")
     (:client-key file "Key of the client certificate")
     (:client-certificate file "Client certificate")
     (:ehlo-name string "Name to say in EHLO")
@@ -56,7 +57,12 @@
     (:refused-recipients (choice (const :tag "Ask" ask)
                                  (const :tag "Send to nobody" abort)
                                  (const :tag "Send to the others" send-rest))
-                         "If some recipients are refused"))
+                         "If some recipients are refused")
+    (:dsn (set (const never) (const success) (const failure) (const delay)
+               (const full) (const headers) (const required))
+          "Delivery reports")
+    (:priority (choice (const :tag "None" nil) integer) "Priority")
+    (:require-tls boolean "TLS all the way to the recipients"))
   "What an account can say: (KEY TYPE TAG), for Customize.")
 
 (defun smtpmail-accounts--problem (accounts)
@@ -115,15 +121,20 @@ SETTINGS is a property list of
                        as in `smtpmail-smtp-server', `smtpmail-smtp-service',
                        `smtpmail-stream-type', `smtpmail-smtp-user'
   :mechanisms          as in `smtpmail-auth-supported'
+  :token-command       as in `smtpmail-token-command'
   :client-key, :client-certificate
                        files to authenticate ourselves in TLS
   :ehlo-name           as in `smtpmail-ehlo-name'
   :envelope-sender     where failures are reported
   :size-limit          octets of the largest message that the server takes
   :refused-recipients  as in `smtpmail-on-refused-recipients'
+  :dsn, :priority, :require-tls
+                       as in `smtpmail-dsn', `smtpmail-priority',
+                       `smtpmail-require-tls'
 
 An account with a :server is complete: its :service is 587 if not given,
-its :security is `ssl' for port 465 and else `starttls', and its :user any.
+its :security is `ssl' for port 465 and else `starttls', its :user any, and
+its :token-command none.
 One without changes what it names, and leaves the rest to the variables.
 
 Who has chosen a server otherwise, as a header X-Message-SMTP-Method and
@@ -223,15 +234,20 @@ As the header X-Message-SMTP-Method does, or a file's variables."
     `((smtpmail-smtp-server . ,(plist-get settings :server))
       (smtpmail-smtp-service . ,service)
       (smtpmail-stream-type . ,security)
-      (smtpmail-smtp-user . ,(plist-get settings :user)))))
+      (smtpmail-smtp-user . ,(plist-get settings :user))
+      (smtpmail-token-command . ,(plist-get settings :token-command)))))
 
 (defconst smtpmail-accounts--variables
   '((:service . smtpmail-smtp-service)
     (:security . smtpmail-stream-type)
     (:user . smtpmail-smtp-user)
     (:mechanisms . smtpmail-auth-supported)
+    (:token-command . smtpmail-token-command)
     (:ehlo-name . smtpmail-ehlo-name)
-    (:refused-recipients . smtpmail-on-refused-recipients))
+    (:refused-recipients . smtpmail-on-refused-recipients)
+    (:dsn . smtpmail-dsn)
+    (:priority . smtpmail-priority)
+    (:require-tls . smtpmail-require-tls))
   "Settings that are the values of variables.")
 
 (defun smtpmail-accounts-bindings (account)

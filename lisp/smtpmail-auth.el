@@ -19,14 +19,12 @@
 ;;; Commentary:
 
 ;; Where user name, password, mechanisms and client certificate of a
-;; server come from: the two variables of the 2007 manual, auth-source,
-;; what the user typed before in this session, or a question.
+;; server come from: the two variables of the 2007 manual, auth-source
+;; (smtpmail-auth-source.el), what the user typed before in this session, or a
+;; question (smtpmail-auth-login.el).
 ;;
 ;; What may not live here: the exchange with the server, in Lisp
-;; (smtpmail-methods.el) or natively, and any memory of a password in a
-;; place that gets printed.  Variables named smtpmail-* are copied to
-;; other Emacsen by asynchronous mailers, and logins end in backtraces: so
-;; secrets are kept behind uninterned symbols, which print as their name.
+;; (smtpmail-methods.el) or natively.
 
 ;;; Code:
 
@@ -34,127 +32,20 @@
 (require 'cl-lib)
 (require 'seq)
 (require 'subr-x)
+(require 'smtpmail-auth-login)
+(require 'smtpmail-auth-source)
 (require 'smtpmail-methods)
 (require 'smtpmail-redefined)
 (require 'smtpmail-services)
 
-(declare-function smtpmail-module--forget-keys "ext:exports.rs" ())
+(autoload 'smtpmail-auth-token-login "smtpmail-auth-token")
 
 (defvar smtpmail-auth-credentials)
 (defvar smtpmail-auth-supported)
 (defvar smtpmail-servers-requiring-authorization)
 (defvar smtpmail-smtp-user)
 (defvar smtpmail-starttls-credentials)
-
-;;;; Logins
-
-(cl-defstruct (smtpmail-auth-login
-               (:constructor smtpmail-auth--make-login)
-               (:copier smtpmail-auth--copy-login))
-  "What to authenticate with.  It prints without any secret."
-  (host nil :documentation "Server name, as it was looked up.")
-  (port nil :documentation "Port, as it was looked up.")
-  (user nil :documentation "User name, a string.")
-  (secret nil :documentation "Function without arguments: the password.")
-  (mechanisms nil :documentation "Symbols from `:smtp-auth', or nil: any.")
-  (final nil :documentation "Non-nil: without this login, mail may not go.")
-  (source nil :documentation "Where it comes from, for messages.")
-  (save-function nil :documentation "Function that stores it, or nil.")
-  (asked nil :documentation "Non-nil if the user was asked for a part of it.")
-  (renewed nil :documentation "Non-nil: the secret was looked up once more.")
-  (kind 'password :documentation "What the secret is."))
-
-(defun smtpmail-auth--veil (value)
-  "Return a function without arguments for VALUE, and hide VALUE.
-The function is an uninterned symbol, of which only the name prints."
-  (let ((veil (make-symbol "hidden")))
-    (fset veil (lambda () value))
-    veil))
-
-(defun smtpmail-auth--veil-function (function)
-  "Return FUNCTION, whose environment may hold secrets, hidden; nil for nil."
-  (when function
-    (let ((veil (make-symbol "hidden")))
-      (fset veil function)
-      veil)))
-
-(defun smtpmail-auth-secret-bytes (login)
-  "Return the password of LOGIN in UTF-8, a new unibyte string.
-The caller overwrites it with `clear-string' after use."
-  (smtpmail-auth-unibyte (funcall (smtpmail-auth-login-secret login))))
-
-(defun smtpmail-auth-unibyte (secret)
-  "Return SECRET, a string, in UTF-8, a new unibyte string."
-  (if (multibyte-string-p secret)
-      (let ((bytes (encode-coding-string secret 'utf-8-unix)))
-        ;; Pure ASCII may come back as the very string of the caller.
-        (if (eq bytes secret) (copy-sequence bytes) bytes))
-    (copy-sequence secret)))
-
-;;;; Questions
-
-(defvar smtpmail-auth-prompt-inhibited nil
-  "Non-nil means that nobody is to be asked now.
-If somebody would have been asked, it becomes the symbol `wanted'.")
-
-(defun smtpmail-auth-can-prompt-p ()
-  "Return non-nil if there is somebody to ask, and a free minibuffer."
-  (not (or (and smtpmail-auth-prompt-inhibited
-                (setq smtpmail-auth-prompt-inhibited 'wanted))
-           noninteractive
-           (> (minibuffer-depth) 0)
-           ;; A daemon without clients has just the frame it started with.
-           (equal (terminal-name (frame-terminal)) "initial_terminal"))))
-
-(defun smtpmail-auth--ask-user (host)
-  "Ask for the user name at HOST; return nil if there is no answer."
-  (smtpmail-services-given
-   (string-trim (read-string (format "SMTP user name for %s: "
-                                     (smtpmail-visible-text host))))))
-
-(defun smtpmail-auth--ask-secret (prompt)
-  "Ask for a password with PROMPT; return it hidden, nil for no answer."
-  (let ((secret (smtpmail-services-given (read-passwd prompt))))
-    (and secret (smtpmail-auth--veil secret))))
-
-;;;; What was typed in this session
-
-;; Kept as a symbol property, not in a variable (see Commentary), as
-;; ((KIND HOST PORT NAME) . HIDDEN); KIND is `user' or `secret'.
-
-(defun smtpmail-auth--typed-key (kind host port name)
-  "Return the key under which the KIND typed for NAME at HOST:PORT is kept."
-  (list kind (smtpmail-services-ascii-downcase host) (smtpmail-services-port port)
-        name))
-
-(defun smtpmail-auth--typed (kind host port name)
-  "Return the hidden KIND that was typed for NAME at HOST and PORT, or nil."
-  (cdr (assoc (smtpmail-auth--typed-key kind host port name)
-              (get 'smtpmail-auth-forget 'smtpmail-auth--typed))))
-
-(defun smtpmail-auth--remember (kind host port name hidden)
-  "Keep HIDDEN, the KIND typed for NAME at HOST and PORT; nil forgets it."
-  (let* ((key (smtpmail-auth--typed-key kind host port name))
-         (others (seq-remove
-                  (lambda (cell) (equal key (car cell)))
-                  (get 'smtpmail-auth-forget 'smtpmail-auth--typed))))
-    (put 'smtpmail-auth-forget 'smtpmail-auth--typed
-         (if hidden (cons (cons key hidden) others) others))
-    hidden))
-
-(defun smtpmail-auth-forget ()
-  "Forget the SMTP user names and passwords typed in this session.
-The keys of client certificates that were unlocked are locked again."
-  (interactive)
-  (when (fboundp 'smtpmail-module--forget-keys)
-    (smtpmail-module--forget-keys))
-  (put 'smtpmail-auth-forget 'smtpmail-auth--typed nil)
-  (when (called-interactively-p 'interactive)
-    (message "SMTP passwords typed in this session are forgotten")))
-
-(defun smtpmail-auth-unload-function ()
-  "Forget what was typed, which nothing could forget any more."
-  (ignore (smtpmail-auth-forget)))
+(defvar smtpmail-token-command)
 
 ;;;; `smtpmail-auth-credentials'
 
@@ -164,9 +55,23 @@ The keys of client certificates that were unlocked are locked again."
       (eq smtpmail-smtp-user t)
       (member user (ensure-list smtpmail-smtp-user))))
 
+(defconst smtpmail-auth--netrc-limit (ash 1 20)
+  "Most octets of a netrc file: some ten thousand logins.")
+
+(defun smtpmail-auth--check-netrc (file)
+  "Signal an error if there is a FILE that cannot be a netrc file.
+To read a FIFO would hold Emacs up, a device would fill its memory."
+  (let ((attributes (file-attributes (file-truename file))))
+    (unless (or (null attributes)
+                (and (string-prefix-p "-" (file-attribute-modes attributes))
+                     (<= (file-attribute-size attributes)
+                         smtpmail-auth--netrc-limit)))
+      (error "%s is no netrc file: not a plain file of a sensible size" file))))
+
 (defun smtpmail-auth--netrc-entry (file host port)
   "Return the entry for HOST and PORT of the netrc FILE, or nil.
 It has the form (HOST PORT USER PASSWORD), as in a list."
+  (smtpmail-auth--check-netrc file)
   (let* ((auth-sources (list file))
          ;; The file is read again when it has changed.
          (auth-source-do-cache nil)
@@ -248,105 +153,6 @@ What the entry leaves out is asked for, once in a session."
                               (smtpmail-services-port-key port)))))))
          :asked asked)))))
 
-;;;; auth-source
-
-(defun smtpmail-auth--search (&rest spec)
-  "Return the first result of `auth-source-search' for SPEC, or nil.
-Unlike there, that nothing was found is not remembered: a line that the
-user adds to the file is found by the next mail."
-  (let ((auth-source-creation-prompts
-         '((user . "SMTP user name for %h: ")
-           (secret . "SMTP password for %u@%h: "))))
-    (or (car (apply #'auth-source-search spec))
-        (ignore (auth-source-forget spec)))))
-
-(defun smtpmail-auth--search-server (host port ask)
-  "Search auth-source for HOST and PORT; create what is missing if ASK.
-A line for port smtp is found for port 25 as well, and the like."
-  (let* ((others (smtpmail-services-other-port-keys port))
-         (spec (lambda (port create)
-                 (list :host host :port port :user smtpmail-smtp-user :max 1
-                       :require (and ask '(:user :secret))
-                       :create create))))
-    (or (apply #'smtpmail-auth--search
-               (funcall spec (smtpmail-services-port-key port)
-                        (and ask (null others))))
-        (and others
-             (apply #'smtpmail-auth--search (funcall spec others nil)))
-        (and ask others
-             (apply #'smtpmail-auth--search
-                    (funcall spec (smtpmail-services-port-key port) t))))))
-
-(defun smtpmail-auth--secret-of (found)
-  "Return the secret of FOUND, a result of auth-source, or nil.
-A line end that a program printed after a token does not belong to it."
-  (let* ((secret (plist-get found :secret))
-         (value (if (functionp secret) (funcall secret) secret)))
-    (and (stringp value)
-         (smtpmail-services-given (string-trim-right value "[\r\n]+")))))
-
-(defun smtpmail-auth--mechanism-list (value)
-  "Return VALUE of `:smtp-auth', a string or list, as symbols in lower case."
-  (mapcan (lambda (item)
-            (mapcar (lambda (name)
-                      (intern (smtpmail-services-ascii-downcase name)))
-                    (split-string (format "%s" item) "[ ,]+" t)))
-          (ensure-list value)))
-
-(defun smtpmail-auth--file-of (found host port)
-  "Return the netrc file that FOUND, for HOST and PORT, is a line of, or nil."
-  (seq-some
-   (lambda (source)
-     (let ((file (if (stringp source) source (plist-get source :source))))
-       (and (stringp file)
-            (file-regular-p file)
-            (not (string-match-p "\\.\\(plist\\|json\\)\\(\\.gpg\\)?\\'" file))
-            (ignore-errors
-              (auth-source-netrc-parse
-               :file file :max 1 :host host
-               :user (plist-get found :user)
-               :port (cons (smtpmail-services-port-key port)
-                           (smtpmail-services-other-port-keys port))))
-            file)))
-   (seq-filter (lambda (source) (or (stringp source) (keywordp (car-safe source))))
-               auth-sources)))
-
-(defun smtpmail-auth--from-auth-source (host port ask)
-  "Return the login for HOST and PORT that auth-source has, or nil.
-The user is asked for what it lacks if ASK, and for the password of a
-known user name always, if somebody is there."
-  (let* ((found (smtpmail-auth--search-server host port ask))
-         (user (smtpmail-services-given (plist-get found :user)))
-         (typed (and user (smtpmail-auth--typed 'secret host port user)))
-         (secret (and user (not typed)
-                      (or (smtpmail-auth--secret-of found)
-                          ;; The certificate says who we are.
-                          (and (equal (smtpmail-auth--mechanism-list
-                                       (plist-get found :smtp-auth))
-                                      '(external))
-                               "")))))
-    (when (and user (not typed) (not secret) (smtpmail-auth-can-prompt-p))
-      (setq found (smtpmail-auth--search
-                   :max 1 :host host :port (smtpmail-services-port-key port)
-                   :user user :require '(:user :secret) :create t)
-            secret (smtpmail-auth--secret-of found)))
-    (when (or typed secret)
-      (let* ((saver (plist-get found :save-function))
-             (file (and (not saver)
-                        (smtpmail-auth--file-of found host port))))
-        (smtpmail-auth--make-login
-         :host host :port port :user user
-         :secret (or typed (smtpmail-auth--veil secret))
-         :mechanisms (smtpmail-auth--mechanism-list
-                      (plist-get found :smtp-auth))
-         :source (cond ((or typed saver) "typed")
-                       (file (format "auth-source (%s line for %s@%s)"
-                                     (abbreviate-file-name file) user host))
-                       (t (format "auth-source (%s@%s)" user host)))
-         :save-function (and (not typed)
-                             (smtpmail-auth--veil-function saver))
-         :asked (and saver (not typed) t))))))
-
 (defun smtpmail-auth--by-certificate (host port)
   "Return a login without password for HOST and PORT, or nil.
 It is there if we have a certificate to present: that says who we are."
@@ -361,21 +167,24 @@ It is there if we have a certificate to present: that says who we are."
   "Return the `smtpmail-auth-login' for HOST and PORT, or nil for none.
 HOST is a string; PORT is an integer, a string, or nil for smtp.
 
-An entry of `smtpmail-auth-credentials' comes first.  Then auth-source is
-searched; if ASK, or if `smtpmail-servers-requiring-authorization' matches
-HOST, the user is asked for what it lacks, if somebody is there.
+An entry of `smtpmail-auth-credentials' comes first, then a token by
+`smtpmail-token-command'.  Then auth-source is searched; if ASK, or if
+`smtpmail-servers-requiring-authorization' matches HOST, the user is asked
+for what it lacks, if somebody is there.
 
 PREVIOUS is the login already used for this message, or nil.  If it is one
 for HOST and PORT, it is the result: the user answers a question once.
 
 Signal an error if an entry of `smtpmail-auth-credentials' matches but is
-incomplete and the user cannot be asked or gives no answer."
+incomplete and the user cannot be asked or gives no answer, or if the
+program prints no token."
   (if (and previous
            (equal host (smtpmail-auth-login-host previous))
            (equal (smtpmail-services-port port)
                   (smtpmail-services-port (smtpmail-auth-login-port previous))))
       previous
     (or (smtpmail-auth--from-credentials host port)
+        (and smtpmail-token-command (smtpmail-auth-token-login host port))
         (and (memq 'external
                    (smtpmail-auth--mechanism-list smtpmail-auth-supported))
              (or (smtpmail-auth--from-auth-source host port nil)
@@ -408,36 +217,46 @@ Whether, is up to `auth-source-save-behavior'.  Nothing is stored twice."
   "Note that the server at HOST and PORT refused LOGIN: forget its password."
   (dolist (key (cons (smtpmail-services-port-key port)
                      (smtpmail-services-other-port-keys port)))
-    (auth-source-forget+ :host host :port key))
+    (auth-source-forget+ :host host :port key)
+    (when (and login (smtpmail-auth-login-line-host login))
+      (auth-source-forget+ :host (smtpmail-auth-login-line-host login) :port key)))
   (when login
     (smtpmail-auth--remember 'user host port nil nil)
     (smtpmail-auth--remember 'secret host port (smtpmail-auth-login-user login)
                              nil)))
 
 (defun smtpmail-auth-renewed (login host port)
-  "Return LOGIN for HOST and PORT with the secret that auth-source has now.
+  "Return LOGIN for HOST and PORT with the secret that it would have now.
 Return nil if that is the one that was refused, if it was renewed before,
 or if it was typed.  So a token that expired is got anew, once."
-  (unless (or (smtpmail-auth-login-renewed login)
-              (smtpmail-auth-login-asked login)
-              (smtpmail-auth-login-final login)
-              (equal (smtpmail-auth-login-source login) "typed"))
-    (let ((found (let ((inhibit-message t))
-                   (smtpmail-auth--from-auth-source host port nil))))
-      (when (and found
-                 (equal (smtpmail-auth-login-user found)
-                        (smtpmail-auth-login-user login))
-                 (not (equal (funcall (smtpmail-auth-login-secret found))
-                             (funcall (smtpmail-auth-login-secret login)))))
-        (setf (smtpmail-auth-login-renewed found) t)
-        found))))
+  (when-let ((found (and (not (smtpmail-auth-login-renewed login))
+                         (smtpmail-auth--found-anew login host port))))
+    (when (and (equal (smtpmail-auth-login-user found)
+                      (smtpmail-auth-login-user login))
+               (not (equal (funcall (smtpmail-auth-login-secret found))
+                           (funcall (smtpmail-auth-login-secret login)))))
+      (setf (smtpmail-auth-login-renewed found) t)
+      found)))
+
+(defun smtpmail-auth--found-anew (login host port)
+  "Return what is in the place of LOGIN for HOST and PORT now, or nil."
+  (cond
+   ((eq (smtpmail-auth-login-kind login) 'token)
+    (smtpmail-auth-token-login host port))
+   ((not (or (smtpmail-auth-login-asked login)
+             (smtpmail-auth-login-final login)
+             (equal (smtpmail-auth-login-source login) "typed")))
+    (let ((inhibit-message t))
+      (smtpmail-auth--from-auth-source host port nil)))))
 
 (defun smtpmail-auth-ask-again (login host port reply-text)
   "Ask for another password for LOGIN at HOST and PORT; return the new login.
 REPLY-TEXT is the refusal in the words of the server.  The value is nil if
 nobody can be asked or the answer is empty.  The answer is remembered for
-the session, and goes before what auth-source has stored."
-  (when (smtpmail-auth-can-prompt-p)
+the session, and goes before what auth-source has stored.  Nobody can type
+a token."
+  (when (and (not (eq (smtpmail-auth-login-kind login) 'token))
+             (smtpmail-auth-can-prompt-p))
     (let* ((user (smtpmail-auth-login-user login))
            (secret (smtpmail-auth--ask-secret
                     (format "%s@%s: %s; password again: "

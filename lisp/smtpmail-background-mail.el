@@ -45,6 +45,7 @@
   (variables nil :documentation "Alist of variables that say which account.")
   (sender nil :documentation "Reverse-path.")
   (recipients nil :documentation "Those who wait for it.")
+  (options nil :documentation "Alist of what it asks of the server.")
   (subject nil :documentation "Its subject, decoded, or nil.")
   (message-id nil :documentation "Its Message-ID.")
   (state 'waiting :documentation

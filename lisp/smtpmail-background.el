@@ -28,6 +28,7 @@
 (require 'smtpmail-options)
 (require 'smtpmail-background-mail)
 (require 'smtpmail-couriers)
+(require 'smtpmail-delivery)
 (require 'smtpmail-accounts)
 (require 'smtpmail-message)
 (require 'smtpmail-outbox)
@@ -120,6 +121,7 @@ made of them; they are kept.  Return nil: there is no failure yet."
                 :variables (smtpmail-background--variables)
                 :sender (smtpmail--sender buffer)
                 :recipients (mapcar #'smtpmail-maybe-append-domain recipients)
+                :options (smtpmail-delivery-values buffer)
                 :subject (plist-get order :subject)
                 :message-id (plist-get order :message-id)
                 :fcc (plist-get order :fcc)
@@ -175,6 +177,7 @@ account in force."
 (defun smtpmail-background--kept-facts (mail)
   "Return what the outbox keeps with MAIL, so that another Emacs can go on."
   `((background . ,(smtpmail-background-owner))
+    ,@(smtpmail-delivery-facts (smtpmail-background-mail-options mail))
     ,@(and (smtpmail-background-mail-fcc mail)
            `((fcc . ,(string-join (smtpmail-background-mail-fcc mail) "\n"))))
     ,@(and (smtpmail-background-mail-time mail)

@@ -40,6 +40,7 @@
 (require 'smtpmail-accounts)
 (require 'smtpmail-background-mail)
 (require 'smtpmail-auth)
+(require 'smtpmail-delivery)
 (require 'smtpmail-outbox-rest)
 (require 'smtpmail-redefined)
 (require 'smtpmail-session)
@@ -215,7 +216,10 @@ MAY-ASK non-nil asks the user whether it shall."
   "Return the plist of MAIL for a request."
   (list :entry (smtpmail-background-mail-name mail)
         :sender (smtpmail-background-mail-sender mail)
-        :recipients (smtpmail-background-mail-recipients mail)))
+        :recipients (smtpmail-background-mail-recipients mail)
+        :options (plist-get (smtpmail-delivery-request
+                             (smtpmail-background-mail-options mail))
+                            :options)))
 
 (defun smtpmail-background--discard (process)
   "Forget PROCESS, of a courier that is over."

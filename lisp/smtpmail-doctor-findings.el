@@ -19,8 +19,8 @@
 ;;; Commentary:
 
 ;; Facts about a server (smtpmail-doctor-probe.el) become findings: each is
-;; right, a warning, or a failure with the sentence that cures it.  Where a
-;; cure is a guess, the guess is tried before it is told.
+;; right, a warning, or a failure with the sentence that cures it.  Those about
+;; the login are smtpmail-doctor-login.el's.
 
 ;;; Code:
 
@@ -29,26 +29,12 @@
 (require 'seq)
 (require 'subr-x)
 (require 'smtpmail)
+(require 'smtpmail-doctor-login)
 (require 'smtpmail-doctor-probe)
-(require 'smtpmail-doctor-lines)
+(require 'smtpmail-doctor-remedies)
 
 (defconst smtpmail-doctor-findings--clock-tolerance 300
   "Seconds by which two clocks may differ; mail takes longer.")
-
-(defconst smtpmail-doctor-findings--guess-patience 5
-  "Seconds for each connection of a guess.")
-
-(defvar smtpmail-doctor-findings--ports
-  '((587 . opportunistic) (465 . implicit) (25 . opportunistic))
-  "Ports where a server is looked for, and how it begins there.")
-
-(defvar smtpmail-doctor-findings--all nil
-  "The findings so far, the last one first.")
-
-(defun smtpmail-doctor-findings--add (level what text &optional remedy)
-  "Add a finding: LEVEL is ok, warning or failure; WHAT is it about.
-TEXT is what was found, REMEDY the sentence that cures it."
-  (push (list level what text remedy) smtpmail-doctor-findings--all))
 
 (defun smtpmail-doctor-findings (facts)
   "Return what FACTS mean, a list of (LEVEL WHAT TEXT REMEDY)."
@@ -64,55 +50,6 @@ TEXT is what was found, REMEDY the sentence that cures it."
     (smtpmail-doctor-findings--clock facts)
     (smtpmail-doctor-findings--end facts)
     (nreverse smtpmail-doctor-findings--all)))
-
-(defun smtpmail-doctor-findings--failed-p (&rest topics)
-  "Return non-nil if a failure about one of TOPICS, or any, was found."
-  (seq-some (lambda (finding)
-              (and (eq (car finding) 'failure)
-                   (or (null topics) (member (nth 1 finding) topics))))
-            smtpmail-doctor-findings--all))
-
-(defun smtpmail-doctor-findings--text (reply)
-  "Return REPLY, lines with codes, as one line."
-  (concat (substring (car reply) 0 (min 3 (length (car reply)))) " "
-          (mapconcat (lambda (line) (substring line (min 4 (length line))))
-                     reply " / ")))
-
-;;;; Guesses
-
-(defun smtpmail-doctor-findings--guess (facts port security)
-  "Return what is seen at PORT of the server of FACTS with SECURITY, or nil.
-It is nil unless a server greets there, or shows a certificate."
-  (let ((seen (smtpmail-doctor-probe
-               (append (list :port port :security security
-                             :login-required nil :sender nil
-                             :connect-timeout
-                             smtpmail-doctor-findings--guess-patience
-                             :timeout smtpmail-doctor-findings--guess-patience)
-                       (smtpmail-doctor-facts-request facts)))))
-    (and (or (smtpmail-doctor-facts-certificate seen)
-             (string-prefix-p "220" (or (car (smtpmail-doctor-probe-greeting seen))
-                                        "")))
-         seen)))
-
-(defun smtpmail-doctor-findings--set (security)
-  "Return how to set the variable so that SECURITY, of the engine, is used."
-  (format "set `smtpmail-stream-type' to `%s'"
-          (pcase security
-            ('implicit 'ssl)
-            ('never 'plain)
-            (_ 'starttls))))
-
-(defun smtpmail-doctor-findings--elsewhere (facts)
-  "Return a sentence about ports where the server of FACTS can be met, or nil."
-  (when-let ((found (seq-find
-                     (pcase-lambda (`(,port . ,security))
-                       (and (not (eql port (smtpmail-doctor-probe-get facts :port)))
-                            (smtpmail-doctor-findings--guess facts port security)))
-                     smtpmail-doctor-findings--ports)))
-    (format "A mail server answers at port %d: set `smtpmail-smtp-service' to %d, \
-and %s" (car found) (car found)
-            (smtpmail-doctor-findings--set (cdr found)))))
 
 ;;;; The way there
 
@@ -282,13 +219,6 @@ be read on its way, set `smtpmail-stream-type' to `plain'")))
          "Everybody on the way can read the mail: use a port with TLS, or a \
 server of this machine"))))))
 
-(defun smtpmail-doctor-findings--offers-p (facts keyword)
-  "Return the arguments of KEYWORD, in a list, if the last EHLO in FACTS has it."
-  (let ((reply (car (last (smtpmail-doctor-probe-replies facts "EHLO ")))))
-    (and reply
-         (string-prefix-p "250" (car reply))
-         (assoc keyword (smtpmail-doctor-probe-keywords reply)))))
-
 (defun smtpmail-doctor-findings--describe (certificate)
   "Return what CERTIFICATE, a plist, says."
   (format "for %s, signed by %s, valid from %s until %s, SHA-256 %s"
@@ -326,128 +256,6 @@ this machine's clock, which says %s, is wrong" now))
        "If this is your own server, have its certificate, or that of the authority \
 that signed it, in a file of `gnutls-trustfiles'; or send a mail from an Emacs \
 that can ask you, and trust it there")))))
-
-;;;; Login
-
-(defun smtpmail-doctor-findings--login (facts)
-  "Tell of the login in FACTS."
-  (let ((offered (smtpmail-doctor-facts-offered facts))
-        (ended (smtpmail-doctor-facts-failure facts)))
-    (cond
-     (offered
-      (smtpmail-doctor-findings--add
-       'ok "Mechanisms"
-       (concat (string-join offered " ")
-               (when-let ((first (car (smtpmail-doctor-probe-mechanisms facts))))
-                 (format "; %s is our first choice"
-                         (upcase (symbol-name first))))))
-      (smtpmail-doctor-findings--credentials facts))
-     ((or (smtpmail-doctor-findings--failed-p)
-          (null (smtpmail-doctor-probe-replies facts "EHLO "))))
-     (t
-      (smtpmail-doctor-probe-look-up facts)
-      (let ((login (smtpmail-doctor-facts-login facts)))
-        (cond
-         ((and (or login ended)
-               (not (smtpmail-doctor-facts-secured facts))
-               (smtpmail-doctor-findings--offers-p facts "STARTTLS"))
-          (smtpmail-doctor-findings--add
-           'failure "Login" "The server offers no login without TLS"
-           (smtpmail-doctor-findings--sentence
-            (smtpmail-doctor-findings--set 'required))))
-         (login
-          (smtpmail-doctor-findings--add
-           (if ended 'failure 'warning) "Login"
-           (format "There is a password (%s), and the server offers no login"
-                   (smtpmail-auth-login-source login))
-           "Use the port for users, 587 or 465: set `smtpmail-smtp-service'"))
-         (t
-          (smtpmail-doctor-findings--add
-           'ok "Login" "none: the server offers none"))))))))
-
-(defun smtpmail-doctor-findings--sentence (text)
-  "Return TEXT with a capital letter."
-  (concat (upcase (substring text 0 1)) (substring text 1)))
-
-(defun smtpmail-doctor-findings--credentials (facts)
-  "Tell of the password in FACTS, and what came of it."
-  (let ((login (smtpmail-doctor-facts-login facts))
-        (problem (smtpmail-doctor-facts-problem facts))
-        (mechanisms (smtpmail-doctor-probe-mechanisms facts)))
-    (cond
-     (problem
-      (smtpmail-doctor-findings--add
-       'failure "Password" problem
-       "Complete that entry, or have an Emacs that can ask you send the mail"))
-     ((null login) (smtpmail-doctor-findings--no-credentials facts))
-     (t
-      (smtpmail-doctor-findings--add
-       'ok "Password" (format "of user %s, from %s"
-                              (smtpmail-auth-login-user login)
-                              (smtpmail-auth-login-source login)))
-      (cond
-       ((null mechanisms)
-        (smtpmail-doctor-findings--add
-         'failure "Login"
-         (format "None of the mechanisms is among ours: %s"
-                 (mapconcat #'symbol-name
-                            (or (smtpmail-auth-login-mechanisms login)
-                                smtpmail-auth-supported)
-                            " "))
-         "Add one that the server offers to `smtpmail-auth-supported'"))
-       ((smtpmail-doctor-facts-in-clear facts)
-        (smtpmail-doctor-findings--add
-         'failure "Login" "The connection is not encrypted, and the password \
-would travel in clear"
-         (if (smtpmail-doctor-findings--offers-p facts "STARTTLS")
-             (smtpmail-doctor-findings--sentence
-              (smtpmail-doctor-findings--set 'required))
-           "Use a port with TLS: set `smtpmail-smtp-service' to 465, and \
-`smtpmail-stream-type' to `ssl'")))
-       ((smtpmail-doctor-facts-refused facts)
-        (smtpmail-doctor-findings--refused facts login))
-       ((smtpmail-doctor-facts-logged-in facts)
-        (smtpmail-doctor-findings--add
-         'ok "Login" (format "accepted, by %s"
-                             (smtpmail-doctor-probe-mechanism facts))))
-       (t
-        (smtpmail-doctor-findings--add
-         'failure "Login"
-         (format "%s did not end well: %s" (car mechanisms)
-                 (plist-get (smtpmail-doctor-facts-failure facts) :text))
-         "Try again later, or with another mechanism first in \
-`smtpmail-auth-supported'")))))))
-
-(defun smtpmail-doctor-findings--refused (facts login)
-  "Tell that the server of FACTS refused LOGIN."
-  (let ((user (smtpmail-auth-login-user login)))
-    (smtpmail-doctor-findings--add
-     'failure "Login" (plist-get (smtpmail-doctor-facts-refused facts) :text)
-     (concat
-      (format "Correct user name or password in the %s"
-              (smtpmail-auth-login-source login))
-      (unless (string-search "@" user)
-        (format "; many servers want the full address in the place of \"%s\"" user))
-      ".  Large providers want a password made for this program, or a token"))))
-
-(defun smtpmail-doctor-findings--no-credentials (facts)
-  "Tell that there is no password for the server of FACTS, and why not."
-  (let* ((host (smtpmail-doctor-probe-get facts :host))
-         (near (smtpmail-doctor-lines-near host smtpmail-smtp-service
-                                           smtpmail-smtp-user))
-         (needed (or near
-                     (smtpmail-doctor-probe-get facts :login-required)
-                     (memql (smtpmail-doctor-probe-get facts :port) '(465 587)))))
-    (pcase-dolist (`(,text ,remedy) near)
-      (smtpmail-doctor-findings--add 'failure "Password" text remedy))
-    (unless near
-      (smtpmail-doctor-findings--add
-       (if needed 'failure 'warning) "Password"
-       (format "There is none for %s port %s" host smtpmail-smtp-service)
-       (format "If the server wants one, add a line to %s: \"machine %s port %s \
-login USER password SECRET\""
-               (or (seq-find #'stringp auth-sources) "a file of `auth-sources'")
-               host smtpmail-smtp-service)))))
 
 ;;;; What mail meets
 

@@ -26,6 +26,7 @@
 (require 'auth-source)
 (require 'seq)
 (require 'subr-x)
+(require 'smtpmail-auth-alias)
 (require 'smtpmail-services)
 
 (defconst smtpmail-doctor-lines--limit 1000
@@ -66,10 +67,10 @@
           (and (plist-get entry :user)
                (format " login %s" (plist-get entry :user)))))
 
-(defun smtpmail-doctor-lines--why (entry host service user)
+(defun smtpmail-doctor-lines--why (entry host service user used)
   "Return (TEXT REMEDY), why ENTRY does not serve HOST at SERVICE, or nil.
-USER is as in `smtpmail-smtp-user'.  The value is nil, too, if ENTRY has
-nothing to do with that server."
+USER is as in `smtpmail-smtp-user', USED the user whose line served, or nil.
+The value is nil, too, if ENTRY has nothing to do with that server."
   (let* ((entry-host (smtpmail-services-ascii-downcase
                       (format "%s" (plist-get entry :host))))
          (host (smtpmail-services-ascii-downcase host))
@@ -91,19 +92,28 @@ nothing to do with that server."
               "Correct `smtpmail-smtp-user', or \"login\" in that line"))
        ((not (plist-get entry :secret))
         (list (format "The line \"%s\" has no password" name)
-              "Add \"password\" and the password to that line"))))
+              "Add \"password\" and the password to that line"))
+       ((and used (plist-get entry :user) (not (equal used (plist-get entry :user))))
+        (list (format "The line \"%s\" stands behind the one that serves" name)
+              (format "If it is the right one, set `smtpmail-smtp-user' to \"%s\""
+                      (plist-get entry :user))))))
+     ((and (null port) (member entry-host (smtpmail-auth-alias-hosts host)))
+      (list (format "The line \"%s\" is for %s and has no port, so it may be \
+about something else than mail" name entry-host)
+            (format "If it is about mail, add \"port %s\" to it: then it serves %s, \
+too" service host)))
      ((smtpmail-doctor-lines--akin-p entry-host host)
       (list (format "The line \"%s\" is for %s, not for %s" name entry-host host)
             (format "If its password is right for %s, too, add the line \
 \"machine %s port %s login %s password ...\""
                     host host service (or (plist-get entry :user) "USER")))))))
 
-(defun smtpmail-doctor-lines-near (host service user)
+(defun smtpmail-doctor-lines-near (host service user &optional used)
   "Return ((TEXT REMEDY) ...) of the entries that nearly serve HOST at SERVICE.
-USER is as in `smtpmail-smtp-user'."
+USER is as in `smtpmail-smtp-user', USED the user whose line served."
   (seq-uniq
    (delq nil (mapcar (lambda (entry)
-                       (smtpmail-doctor-lines--why entry host service user))
+                       (smtpmail-doctor-lines--why entry host service user used))
                      (smtpmail-doctor-lines--all)))))
 
 (provide 'smtpmail-doctor-lines)

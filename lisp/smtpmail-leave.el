@@ -244,6 +244,7 @@ ENTRY is a plist of the outbox's listing."
                                  (smtpmail-outbox--file entry))))
                   :recipients (mapcar #'smtpmail-maybe-append-domain
                                       (plist-get entry :recipients))
+                  :options (smtpmail-delivery-entry-bindings entry)
                   :subject (plist-get entry :subject)
                   :message-id (plist-get entry :message-id)
                   :fcc (when-let ((files (alist-get 'fcc facts)))

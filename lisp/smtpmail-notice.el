@@ -40,6 +40,9 @@
 (declare-function smtpmail-outbox-draft-missing "smtpmail-outbox-draft"
                   (some others))
 
+(declare-function smtpmail-accepted-drop "smtpmail-accepted" (entry))
+(declare-function smtpmail-accepted-give-back "smtpmail-accepted" (entry draft))
+
 (autoload 'smtpmail-background-from-entry "smtpmail-leave")
 
 (defconst smtpmail-notice--buffer "*smtpmail notice*"
@@ -258,6 +261,8 @@ Send it again, with the same Message-ID? ")))
                              (plist-get notice :label)))
     (unless (smtpmail-notice--change notice 'drop)
       (user-error "It is on its way, or gone"))
+    (when (featurep 'smtpmail-accepted)
+      (smtpmail-accepted-drop (plist-get notice :name)))
     (smtpmail-notice--forget notice)))
 
 (defun smtpmail-notice-edit (notice)
@@ -278,6 +283,8 @@ Send it again, with the same Message-ID? ")))
         (unless (smtpmail-notice--change notice 'drop)
           (user-error "It is being sent just now, or was sent: \
 sending the draft would send it twice"))
+        (when (featurep 'smtpmail-accepted)
+          (smtpmail-accepted-give-back (plist-get notice :name) draft))
         (smtpmail-notice--forget notice)))))
 
 (provide 'smtpmail-notice)

@@ -244,6 +244,18 @@ for a server that wants no certificate of ours."
   :group 'smtpmail
   :group 'smtpmail-security)
 
+(defcustom smtpmail-token-command nil
+  "Program that prints an access token of OAuth 2.0, or nil.
+A list of strings, the program and its arguments, in which %u is the user
+(`smtpmail-smtp-user', or else `user-mail-address'), %h the server and %p
+its port.  It runs without a shell for each login, has to print nothing
+but the token, and is run once more if the server refuses that.  The token
+is used with the mechanisms XOAUTH2 and OAUTHBEARER."
+  :risky t
+  :type '(choice (const :tag "None" nil)
+                 (repeat :tag "Program and arguments" string))
+  :package-version '(smtpmail . "0.1.0"))
+
 (defcustom smtpmail-servers-requiring-authorization nil
   "Regexp of server names to which no mail goes without a login.
 The user is asked for the credentials of such a server at once, and not
@@ -332,6 +344,48 @@ its default."
 `smtpmail-send-it' finds and binds its own.")
 ;;;###autoload
 (put 'smtpmail-mail-address 'risky-local-variable t)
+
+;;;; What a message asks of the server
+
+(defcustom smtpmail-dsn nil
+  "Delivery reports that messages ask for, a list of symbols, or nil.
+`success', `failure' and `delay' ask for a report when the message was
+delivered, when it cannot be, and when that takes long; `never' asks for
+none at all.  `full' and `headers' say what of the message comes back
+with it.  A server that does not offer DSN gets the message without all
+that, and you are told, unless `required' is in the list: then the message
+is not sent.
+
+The field X-Smtpmail-DSN asks for one message, as in \"success, failure\";
+X-Smtpmail-Envelope-Id gives it the name that its reports use, in the
+place of its Message-ID.  See also the setting :dsn of `smtpmail-accounts'."
+  :type '(choice (const :tag "As the server likes" nil)
+                 (const :tag "Never" (never))
+                 (set :tag "Ask for reports"
+                      (const :tag "When it was delivered" success)
+                      (const :tag "When it cannot be delivered" failure)
+                      (const :tag "When delivery takes long" delay)
+                      (const :tag "With the full message" full)
+                      (const :tag "With its headers only" headers)
+                      (const :tag "Not sent where that is not offered"
+                             required)))
+  :package-version '(smtpmail . "0.1.0"))
+
+(defcustom smtpmail-priority nil
+  "Priority that messages ask for, an integer from -9 to 9, or nil for none.
+9 is the most urgent.  Few servers know it; the others get the message
+without, and you are told once.  The field X-Smtpmail-Priority says it of
+one message.  (The field \"Priority\", for readers, is another thing.)"
+  :type '(choice (const :tag "None" nil) (integer :tag "-9 to 9"))
+  :package-version '(smtpmail . "0.1.0"))
+
+(defcustom smtpmail-require-tls nil
+  "Non-nil means messages go under TLS all the way to their recipients.
+A server that does not promise that (REQUIRETLS), as most do not, does not
+get the message.  The field X-Smtpmail-Require-TLS, \"yes\" or \"no\",
+says it of one message."
+  :type 'boolean
+  :package-version '(smtpmail . "0.1.0"))
 
 ;;;; Queue
 

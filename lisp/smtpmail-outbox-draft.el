@@ -29,6 +29,7 @@
 (require 'message)
 (require 'mml)
 (require 'sendmail)
+(require 'smtpmail-delivery)
 (require 'smtpmail-outbox-view)
 
 ;; Bound by `smtpmail-outbox-view-without-programs'.
@@ -44,7 +45,7 @@
           "\\|dkim-signature\\|mime-version\\|content-.*\\|user-agent\\|x-mailer"
           ;; Orders to Emacs; smtpmail never leaves them in what it queues.
           "\\|fcc\\|gcc\\|bcc\\|mail-header-separator\\|x-message-smtp-method"
-          "\\|x-draft-from\\|x-gnus-.*"
+          "\\|x-draft-from\\|x-gnus-.*\\|x-smtpmail-.*"
           ;; It was posted when it was queued.
           "\\|newsgroups"
           "\\)\\'")
@@ -119,7 +120,8 @@ Or nil if that is what it would do anyway."
                                             (downcase (car field))))
                           fields)
               "")
-   (smtpmail-outbox-draft--bcc entry fields)))
+   (smtpmail-outbox-draft--bcc entry fields)
+   (smtpmail-delivery-fields entry)))
 
 ;;;; Parts
 

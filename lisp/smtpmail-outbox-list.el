@@ -40,6 +40,8 @@
 (declare-function smtpmail-background-from-entry "smtpmail-leave" (entry place))
 (declare-function smtpmail-session-ask-outbox "smtpmail-session" (request))
 (declare-function smtpmail-session-trace-name "smtpmail-session" (host))
+(declare-function smtpmail-accepted-drop "smtpmail-accepted" (entry))
+(declare-function smtpmail-accepted-give-back "smtpmail-accepted" (entry draft))
 (declare-function smtpmail-outbox-draft-create "smtpmail-outbox-draft" (entry))
 (declare-function smtpmail-outbox-draft-addresses "smtpmail-outbox-draft"
                   (fields))
@@ -305,8 +307,10 @@ With a function in `smtpmail-send-in-background' only those that did."
   (unless (yes-or-no-p (format "Delete %s from the outbox, unsent? "
                                (smtpmail-outbox-list--name entries)))
     (user-error "Nothing deleted"))
-  (smtpmail-outbox-list--change-all
-   'drop (smtpmail-outbox-list--still entries) "Deleted"))
+  (dolist (entry (smtpmail-outbox-list--change-all
+                  'drop (smtpmail-outbox-list--still entries) "Deleted"))
+    (when (featurep 'smtpmail-accepted)
+      (smtpmail-accepted-drop (plist-get entry :name)))))
 
 (defun smtpmail-outbox-list-delete ()
   "Delete the marked messages, or this one, after a question."
@@ -466,6 +470,8 @@ GONE are addresses in its header that the entry does not wait for."
     (let ((taken (smtpmail-outbox-change 'drop entry)))
       (when (derived-mode-p 'smtpmail-outbox-list-mode)
         (smtpmail-outbox-list-refresh))
+      (when (and taken (featurep 'smtpmail-accepted))
+        (smtpmail-accepted-give-back (plist-get entry :name) draft))
       (if taken
           (message "It is out of the outbox; send the draft when it is ready")
         (display-warning

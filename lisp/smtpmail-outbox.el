@@ -28,6 +28,7 @@
 (require 'subr-x)
 (require 'smtpmail-options)
 (require 'smtpmail-accounts)
+(require 'smtpmail-delivery)
 (require 'smtpmail-services)
 (require 'smtpmail-report)
 (require 'smtpmail-message)
@@ -85,6 +86,9 @@ the message before that time; with :held t, none before it is released."
              ,@(smtpmail--text (smtpmail-message-buffer message)
                                (smtpmail-message-coding message))
              :account ,(smtpmail-accounts-name)
+             :facts ,(smtpmail-delivery-facts
+                      (smtpmail-delivery-values
+                       (smtpmail-message-buffer message)))
              ,@(and (or smtpmail-store-queue-variables (smtpmail-accounts-name))
                     (list :stored-server (list smtpmail-smtp-server)
                           :stored-stream-type (list smtpmail-stream-type)
@@ -276,16 +280,24 @@ stored with the entry."
 
 (defun smtpmail-outbox--groups (entries)
   "Return ENTRIES as a list of lists, each of one account, in order."
-  (mapcar #'cdr
-          (seq-group-by
-           (lambda (entry)
-             (let ((account (smtpmail-outbox--account entry)))
-               ;; 587 and \"submission\" are one port.
-               (setf (alist-get 'smtpmail-smtp-service account)
-                     (smtpmail-services-port
-                      (alist-get 'smtpmail-smtp-service account)))
-               account))
-           entries)))
+  ;; Many entries have few accounts: each is looked at once.
+  (let ((keys (make-hash-table :test #'equal)))
+    (mapcar #'cdr
+            (seq-group-by
+             (lambda (entry)
+               (let ((same (cons (plist-get entry :account)
+                                 (plist-get entry :stored))))
+                 (or (gethash same keys)
+                     (puthash same (smtpmail-outbox--account-key entry) keys))))
+             entries))))
+
+(defun smtpmail-outbox--account-key (entry)
+  "Return what ENTRY has in common with all that go over its account."
+  (let ((account (smtpmail-outbox--account entry)))
+    ;; 587 and \"submission\" are one port.
+    (setf (alist-get 'smtpmail-smtp-service account)
+          (smtpmail-services-port (alist-get 'smtpmail-smtp-service account)))
+    account))
 
 (defun smtpmail-outbox--send-group (entries all)
   "Send ENTRIES, all of one account and some of ALL, over one connection."
@@ -399,7 +411,10 @@ The login at HOST and PORT may have been refused."
                     (smtpmail-outbox--sender-in-file
                      (smtpmail-outbox--file entry)))
         :recipients (mapcar #'smtpmail-maybe-append-domain
-                            (plist-get entry :recipients))))
+                            (plist-get entry :recipients))
+        :options (plist-get (smtpmail-delivery-request
+                             (smtpmail-delivery-entry-bindings entry))
+                            :options)))
 
 (defun smtpmail-outbox--file (entry)
   "Return the file with the text of ENTRY."
@@ -427,24 +442,27 @@ Entries of other programs have none beside it."
 Return nil, or why it was not sent, a string."
   (let ((buffer (generate-new-buffer " smtpmail queued")))
     (unwind-protect
-        (smtpmail-accounts-with (smtpmail-outbox--account entry)
-          (with-current-buffer buffer
-            (set-buffer-multibyte nil)
-            (insert-file-contents-literally
-             (smtpmail-outbox--file entry))
-            (let ((smtpmail-mail-address (plist-get entry :sender))
-                  (smtpmail-code-conv-from nil)
-                  (smtpmail-outbox--entry
-                   (list (plist-get entry :name)
-                         (buffer-chars-modified-tick)
-                         nil)))
-              (condition-case problem
-                  (smtpmail-outbox--settle
-                   entry
-                   (funcall #'smtpmail-via-smtp
-                            (plist-get entry :recipients) buffer))
-                (error (error-message-string problem))))))
+        (condition-case problem
+            (smtpmail-accounts-with (smtpmail-outbox--account entry)
+              (smtpmail-accounts-with (smtpmail-delivery-entry-bindings entry)
+                (smtpmail-outbox--send-buffer entry buffer)))
+          (error (error-message-string problem)))
       (kill-buffer buffer))))
+
+(defun smtpmail-outbox--send-buffer (entry buffer)
+  "Send ENTRY, whose text goes into BUFFER, with the variables in force.
+Return nil, or why it was not sent, a string."
+  (with-current-buffer buffer
+    (set-buffer-multibyte nil)
+    (insert-file-contents-literally (smtpmail-outbox--file entry))
+    (let ((smtpmail-mail-address (plist-get entry :sender))
+          (smtpmail-code-conv-from nil)
+          (smtpmail-outbox--entry (list (plist-get entry :name)
+                                        (buffer-chars-modified-tick)
+                                        nil)))
+      (smtpmail-outbox--settle
+       entry
+       (funcall #'smtpmail-via-smtp (plist-get entry :recipients) buffer)))))
 
 (defun smtpmail-outbox--settle (entry failure)
   "Return FAILURE, what sending ENTRY gave; give ENTRY its outcome.

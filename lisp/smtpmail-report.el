@@ -77,7 +77,7 @@ It says nothing of other recipients."
                         (string-remove-prefix (format "%s:%s: " host port)
                                               text)))
       ('resolve (format "%s; check `smtpmail-smtp-server'" text))
-      ('closed (if (plist-get failure :code)
+      ('closed (if (or (plist-get failure :code) (eq phase 'handshake))
                    text
                  (format "%s, while waiting for %s"
                          (if (string-prefix-p host text)

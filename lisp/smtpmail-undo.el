@@ -38,8 +38,7 @@
 (declare-function org-read-date "org" (&optional with-time to-time from-string
                                                  prompt default-time
                                                  default-input inactive))
-(declare-function smtpmail-accepted-waiting "smtpmail-accepted" (mail))
-(declare-function smtpmail-accepted-drop "smtpmail-accepted" (mail))
+(declare-function smtpmail-accepted-give-back "smtpmail-accepted" (entry draft))
 (declare-function smtpmail-outbox-draft-create "smtpmail-outbox-draft" (entry))
 
 (defconst smtpmail-undo-field "X-Smtpmail-Send-At"
@@ -76,28 +75,15 @@ message that is to go later.  Tell what the mail program had done already."
     (let ((entry (seq-find (lambda (entry)
                              (equal (plist-get entry :name)
                                     (smtpmail-background-mail-name mail)))
-                           (plist-get (smtpmail-outbox-entries) :entries)))
-          (waiting (and (featurep 'smtpmail-accepted)
-                        (smtpmail-accepted-waiting mail))))
+                           (plist-get (smtpmail-outbox-entries) :entries))))
       (smtpmail-outbox-draft-create entry)
-      (smtpmail-undo--add-fields waiting)
+      (when (featurep 'smtpmail-accepted)
+        (smtpmail-accepted-give-back (smtpmail-background-mail-name mail)
+                                     (current-buffer)))
       (smtpmail-session-ask-outbox `(:job drop ,@request))
       (smtpmail-background-forget mail)
-      (when (featurep 'smtpmail-accepted)
-        (smtpmail-accepted-drop mail))
       (message "Taken back; nothing was sent%s"
                (smtpmail-undo--done mail)))))
-
-(defun smtpmail-undo--add-fields (fields)
-  "Add FIELDS, (NAME . VALUE), to the header of the draft in this buffer."
-  (save-excursion
-    (goto-char (point-min))
-    (when (re-search-forward (concat "^" (regexp-quote mail-header-separator)
-                                     "$")
-                             nil t)
-      (forward-line 0)
-      (pcase-dolist (`(,name . ,value) fields)
-        (insert name ": " value "\n")))))
 
 (defun smtpmail-undo--done (mail)
   "Return what to tell of what was done already when MAIL was taken back."

@@ -89,6 +89,7 @@
        (dolist (function (ignore-errors (smtpmail-unload--functions-of variable)))
          (remove-hook variable function)))))
   (advice-remove 'message-do-fcc 'smtpmail-accepted--do-fcc)
+  (advice-remove 'notmuch-maildir-message-do-fcc 'smtpmail-accepted--do-notmuch-fcc)
   (when (consp global-mode-string)
     (setq global-mode-string
           (seq-remove #'smtpmail-unload--name-p global-mode-string)))

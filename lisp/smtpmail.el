@@ -38,6 +38,7 @@
 (require 'smtpmail-accounts)
 (require 'smtpmail-services)
 (require 'smtpmail-auth)
+(require 'smtpmail-delivery)
 (require 'smtpmail-message)
 (require 'smtpmail-module)
 (require 'smtpmail-redefined)
@@ -129,7 +130,11 @@ error if it was not sent; the buffer does not change."
           (smtpmail--write-copies
            message (smtpmail-accounts-call
                     (smtpmail-message-buffer message)
-                    (lambda () (smtpmail--dispatch message)))))
+                    (lambda ()
+                      ;; What the message itself says goes before its account.
+                      (smtpmail-accounts-with (smtpmail-delivery-bindings
+                                               (smtpmail-message-options message))
+                        (smtpmail--dispatch message))))))
       (smtpmail-message-discard message)
       (set-match-data match-data))))
 
@@ -290,6 +295,7 @@ RECIPIENT, SMTPMAIL-TEXT-BUFFER and ASK-FOR-PASSWORD are as there."
   "Return the part of a request that says to send BUFFER to RECIPIENTS."
   `( :sender ,(smtpmail--sender buffer)
      :recipients ,(mapcar #'smtpmail-maybe-append-domain recipients)
+     ,@(smtpmail-delivery-request (smtpmail-delivery-values buffer))
      ,@(if (smtpmail--queued-text-p buffer)
            (append (list :entry (car smtpmail-outbox--entry))
                    (smtpmail-outbox--place))
@@ -325,7 +331,8 @@ Everything else is what the variables say."
        ;; Whose login it is that a kept connection has.
        :login-account ,(format "%S" (list smtpmail-smtp-user
                                           (smtpmail-accounts-name)
-                                          smtpmail-auth-supported))
+                                          smtpmail-auth-supported
+                                          smtpmail-token-command))
        :keep-connection ,(smtpmail--keep-connection-seconds))))
 
 (defconst smtpmail--background-keep-seconds 15

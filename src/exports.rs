@@ -7,6 +7,7 @@
 
 mod event;
 mod lisp;
+mod options;
 mod request;
 
 use std::cell::RefCell;
@@ -115,7 +116,8 @@ fn prepare(request: Value<'_>) -> Result<()> {
 /// plists, which go in
 /// order over one connection.  A message has the keys :sender, :recipients (a
 /// list), and :text (a string), :content or :entry (the name of an entry of the
-/// outbox that REQUEST's :queue-directory and :queue-index name).
+/// outbox that REQUEST's :queue-directory and :queue-index name).  With
+/// :despite-readers, entries go even if another program may be sending them.
 ///
 /// With :probe, nothing is sent: every address is tried, then the connection goes as
 /// far as it does for a message, and says the envelope of :sender and :recipients, if
@@ -135,11 +137,11 @@ fn open<'e>(env: &'e Env, request: Value<'e>, pipe: Value<'e>) -> Result<Value<'
 
 /// Start what the plist REQUEST asks of the outbox; return a delivery.
 ///
-/// REQUEST has the keys :job (add, list, accepted, drop, hold, refused, release
+/// REQUEST has the keys :job (add, list, read, accepted, drop, hold, refused, release
 /// or schedule), :queue-directory and :queue-index, and, where the job wants
 /// them, :entry, :expected-state (a symbol: an entry in another state is left as
 /// it is), :not-before (seconds since 1970, perhaps a float; for add and schedule),
-/// :held (for add), :reply, :recipients, :sender, :subject, :from, :message-id,
+/// :held (for add), :limit (octets, for read), :to-send (for read: it must be free), :reply, :recipients, :sender, :subject, :from, :message-id,
 /// :account, :text or :content, and :stored-server, :stored-stream-type,
 /// :stored-service and :stored-user, each a list of one value; :facts is an alist
 /// of what Lisp keeps with it.

@@ -249,6 +249,35 @@
          "`smtpmail-stream-type' to `ssl'")
         (should-not (string-match-p "^C: AUTH" (smtpmail-test-log server)))))))
 
+(ert-deftest smtpmail-doctor-tests-other-lines-beside-a-refused-one ()
+  "Beside the line that was refused stands why the others did not serve."
+  (smtpmail-test-with-server (server smtpmail-doctor-tests--alice)
+    (smtpmail-doctor-tests--with-lines
+        (concat (smtpmail-doctor-tests--line nil nil nil "wr0ng-Secret") "\n"
+                (smtpmail-doctor-tests--line nil nil "bob" "wr0ng-Secret") "\n"
+                (smtpmail-doctor-tests--line nil "imap"))
+      (let* ((findings (smtpmail-doctor-tests--findings))
+             (others (seq-filter (lambda (f) (equal (list (nth 0 f) (nth 1 f))
+                                                    '(warning "Password")))
+                                 findings)))
+        (smtpmail-doctor-tests--cured findings "Login" "535" "line for alice@localhost")
+        (should (string-match-p "login bob\" stands behind" (nth 2 (nth 0 others))))
+        (should (string-match-p "`smtpmail-smtp-user' to \"bob\"" (nth 3 (nth 0 others))))
+        (should (string-match-p "is for port imap" (nth 2 (nth 1 others))))
+        (should (= 2 (length others)))
+        (smtpmail-test-should-hide-canary (format "%S" findings))
+        (should-not (string-search "wr0ng-Secret" (format "%S" findings)))))))
+
+(ert-deftest smtpmail-doctor-tests-line-for-another-name-without-port ()
+  "A line for another name of the server that has no port gets one."
+  (smtpmail-doctor-tests--with-lines
+      (format "machine example.org login alice password %s" smtpmail-test-canary)
+    (pcase-let ((`((,text ,remedy))
+                 (smtpmail-doctor-lines-near "smtp.example.org" 587 nil)))
+      (should (string-match-p "is for example\\.org and has no port" text))
+      (should (string-match-p "add \"port 587\" to it: then it serves smtp\\.example\\.org"
+                              remedy)))))
+
 ;;;; Certificates and clocks
 
 (ert-deftest smtpmail-doctor-tests-certificates ()

@@ -176,7 +176,7 @@ impl<'a> Courier<'a> {
                     }
                     _ => None,
                 });
-            let entries = Entries::new(place, named.collect())?;
+            let entries = Entries::new(place, named.collect(), self.request.despite_readers)?;
             self.entries = Some(Rc::new(RefCell::new(entries)));
         }
         Ok(())
@@ -457,7 +457,7 @@ impl<'a> Courier<'a> {
     /// The transaction `id` is over; perhaps a question comes of it.
     fn settle(&mut self, id: MessageId, outcome: Outcome, session: &Session<'_>) -> Option<Open> {
         let place = place_of(id);
-        if is_a_reply(&outcome) {
+        if is_a_reply(&outcome) || is_for_anothers_sake(&outcome) {
             self.answered = true;
         }
         let settled = self.mails[place].settle(outcome);
@@ -539,6 +539,13 @@ fn is_a_reply(outcome: &Outcome) -> bool {
         dialogue::Verdict::Failed(failure) => failure.code.is_some_and(|code| code != 421),
         dialogue::Verdict::Unknown(_) | dialogue::Verdict::Untried(_) => false,
     }
+}
+
+/// Whether it was us who did not go on with the message: no fault of the connection.
+fn is_for_anothers_sake(outcome: &Outcome) -> bool {
+    use FailureKind::{Busy, ReadElsewhere};
+    matches!(&outcome.verdict, dialogue::Verdict::Failed(failure)
+        if matches!(failure.kind, Busy | ReadElsewhere))
 }
 
 /// The text of a message and its facts.

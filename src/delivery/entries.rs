@@ -5,16 +5,22 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use super::mailbox::{Report, Verdict};
 use super::queue::{QueuePlace, disk_failure, open};
-use crate::outbox::{Claim, EntryName, Outbox, Outcome, RefusedRecipient};
+use crate::net::threads;
+use crate::outbox::{Claim, EntryName, Obstacle, Outbox, Outcome, RefusedRecipient, Unmarked};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 
 /// Most entries marked at once: one write and some fsyncs for all of them, and
 /// as many whose fate nobody knows after a crash.
 const WINDOW: usize = 16;
+
+/// Largest text up to which a second window is marked before its turn: those of
+/// a window are on their way within seconds then, and a crash finds few that never were.
+const MAX_SMALL_TEXT: usize = 256 * 1024;
 
 /// First pause of an entry that was refused for now; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);
@@ -25,10 +31,17 @@ const MAX_PAUSE: Duration = Duration::from_secs(4 * 60 * 60);
 /// The entries of one delivery; all of it on the courier's thread.
 pub(super) struct Entries {
     outbox: Outbox,
+    /// By the user's word: they go even if another program may be sending them.
+    despite_readers: bool,
     /// Those without an outcome, in the order in which they go, with the number
     /// of their recipients.
     line: VecDeque<(EntryName, usize)>,
     held: HashMap<EntryName, Held>,
+    /// Those that are being claimed and marked.
+    next: Option<Next>,
+    /// Whether the next ones are to be marked as soon as one of the last is on its way.
+    next_is_due: bool,
+    texts_are_small: bool,
     /// Whether outcomes were written since directory and index were last made durable.
     unsynced: bool,
 }
@@ -36,6 +49,30 @@ pub(super) struct Entries {
 struct Held {
     claim: Claim,
     marked: bool,
+}
+
+/// A window that is being claimed and marked, on a thread of its own.
+struct Next {
+    names: HashSet<EntryName>,
+    work: JoinHandle<Window>,
+    /// Whether outcomes written before it was begun are not durable without it.
+    unsynced: bool,
+}
+
+/// Claims that were to be marked together.
+struct Window {
+    claims: Vec<(EntryName, Claim)>,
+    /// Those that are another program's, and are not marked; or why none is.
+    unmarked: Result<Vec<Unmarked>, Failure>,
+}
+
+impl Window {
+    fn mark(outbox: &Outbox, mut claims: Vec<(EntryName, Claim)>) -> Self {
+        let unmarked = outbox
+            .mark_sending(claims.iter_mut().map(|(_, claim)| claim))
+            .map_err(disk_failure);
+        Self { claims, unmarked }
+    }
 }
 
 /// An entry that is the source of a message.
@@ -56,19 +93,27 @@ impl Entry {
     /// Claim the entry, if it is not, and read the message.
     ///
     /// # Errors
-    /// `Busy`: somebody else has it. `Disk`: it must not go, or the disk says no.
+    /// `Busy`: somebody else has it. `ReadElsewhere`: perhaps. `Disk`: it must not go, or
+    /// the disk says no.
     pub fn text(&self) -> Result<Vec<u8>, Failure> {
         let mut entries = self.entries.borrow_mut();
         entries.claim(&self.name)?;
-        let held = &entries.held[&self.name];
-        held.claim.text().map_err(disk_failure)
+        let claim = &entries.held[&self.name].claim;
+        // Claimed with others a while ago, perhaps; a text that is begun costs the connection.
+        if let Some(why) = claim.obstacle() {
+            entries.held.remove(&self.name);
+            return Err(hindrance(&self.name, why));
+        }
+        let text = claim.text().map_err(disk_failure)?;
+        entries.texts_are_small &= text.len() <= MAX_SMALL_TEXT;
+        Ok(text)
     }
 
     /// Write down that the end of the text goes out now: killed from here on,
     /// the entry's state is unknown.
     ///
     /// # Errors
-    /// `Disk`: it must not go out.
+    /// `Disk`: it must not go out; `Busy`, `ReadElsewhere`: for another program's sake.
     pub fn mark_sending(&self) -> Result<(), Failure> {
         self.entries.borrow_mut().mark_sending(&self.name)
     }
@@ -88,11 +133,19 @@ impl Entries {
     ///
     /// # Errors
     /// `Disk`.
-    pub fn new(place: &QueuePlace, line: VecDeque<(EntryName, usize)>) -> Result<Self, Failure> {
+    pub fn new(
+        place: &QueuePlace,
+        line: VecDeque<(EntryName, usize)>,
+        despite_readers: bool,
+    ) -> Result<Self, Failure> {
         Ok(Self {
             outbox: open(place)?,
+            despite_readers,
             line,
             held: HashMap::new(),
+            next: None,
+            next_is_due: false,
+            texts_are_small: true,
             unsynced: false,
         })
     }
@@ -100,19 +153,16 @@ impl Entries {
     /// Claim the entry, if it is not, and with it those behind it that go into
     /// its window.
     fn claim(&mut self, name: &EntryName) -> Result<(), Failure> {
+        self.take_next_window(Some(name));
         if self.held.contains_key(name) {
             return Ok(());
         }
         let behind = self.line.iter().skip_while(|(other, _)| other != name);
         let free = behind.filter(|(other, _)| !self.held.contains_key(other));
         let window: Vec<_> = free.take(WINDOW).cloned().collect();
-        let names: Vec<_> = window.iter().map(|(name, _)| name.clone()).collect();
         let mut result = refuse(name, FailureKind::Disk, "it is not in line");
-        for ((other, count), claim) in window.into_iter().zip(self.outbox.claim_all(&names)) {
-            let checked = claim
-                .map_err(disk_failure)
-                .and_then(|c| check(&other, count, c));
-            let claimed = checked.map(|claim| {
+        for (other, claim) in claim_all(&self.outbox, window, self.despite_readers) {
+            let claimed = claim.map(|claim| {
                 let marked = false;
                 self.held.insert(other.clone(), Held { claim, marked });
             });
@@ -125,43 +175,112 @@ impl Entries {
     }
 
     fn mark_sending(&mut self, name: &EntryName) -> Result<(), Failure> {
-        match self.held.get(name) {
-            Some(held) if held.marked => return Ok(()),
-            Some(_) => {}
-            None => self.claim(name)?,
-        }
-        let behind = self.line.iter().map(|(other, _)| other);
-        let behind = behind.skip_while(|other| *other != name);
-        let unmarked = |other: &&EntryName| self.held.get(other).is_some_and(|held| !held.marked);
-        let window: HashSet<EntryName> = behind.filter(unmarked).take(WINDOW).cloned().collect();
-        let mut held: Vec<&mut Held> = self
-            .held
-            .iter_mut()
-            .filter_map(|(other, held)| window.contains(other).then_some(held))
-            .collect();
-        let vanished = self
-            .outbox
-            .mark_sending(held.iter_mut().map(|held| &mut held.claim))
-            .map_err(disk_failure)?;
-        for held in held {
-            held.marked = true;
-        }
-        // Outcomes written before are durable by the same fsyncs.
-        self.unsynced = false;
-        for other in &vanished {
-            if let Some(mut held) = self.held.remove(other) {
-                // Nothing is left that could be written to; the window is told.
-                let _ = held.claim.settle(Outcome::Waiting);
-                self.unsynced = true;
+        self.claim(name)?;
+        if !self.held[name].marked {
+            let behind = self.line.iter().map(|(other, _)| other);
+            let behind = behind.skip_while(|other| *other != name);
+            let unmarked = |other: &&EntryName| self.held.get(*other).is_some_and(|h| !h.marked);
+            let window: Vec<_> = behind.filter(unmarked).take(WINDOW).cloned().collect();
+            let claims = window.into_iter().filter_map(|other| {
+                let held = self.held.remove(&other)?;
+                Some((other, held.claim))
+            });
+            let window = Window::mark(&self.outbox, claims.collect());
+            let unsynced = std::mem::take(&mut self.unsynced);
+            let unmarked = self.take(window, unsynced)?;
+            if let Some(other) = unmarked.iter().find(|other| other.name == *name) {
+                return Err(hindrance(name, other.why));
             }
         }
-        match vanished.contains(name) {
-            false => Ok(()),
-            true => refuse(name, FailureKind::Disk, "another program has removed it"),
+        if std::mem::take(&mut self.next_is_due) {
+            self.begin_next_window(name);
+        }
+        Ok(())
+    }
+
+    /// Claim and mark those behind `name` while its window goes out: the disk then
+    /// has its time while the network has its own.
+    fn begin_next_window(&mut self, name: &EntryName) {
+        if self.next.is_some() || !self.texts_are_small {
+            return;
+        }
+        let behind = self.line.iter().skip_while(|(other, _)| other != name);
+        let unmarked = behind.filter(|(other, _)| self.held.get(other).is_none_or(|h| !h.marked));
+        let line: Vec<_> = unmarked.take(WINDOW).cloned().collect();
+        if line.is_empty() {
+            return;
+        }
+        let names = line.iter().map(|(name, _)| name.clone()).collect();
+        let (mut claims, mut free) = (Vec::new(), Vec::new());
+        for (name, count) in line {
+            match self.held.remove(&name) {
+                Some(held) => claims.push((name, held.claim)),
+                None => free.push((name, count)),
+            }
+        }
+        let outbox = self.outbox.clone();
+        let despite_readers = self.despite_readers;
+        let work = move || {
+            // Why one cannot be had is told when its turn comes.
+            let claimed = claim_all(&outbox, free, despite_readers).into_iter();
+            claims.extend(claimed.filter_map(|(name, claim)| Some((name, claim.ok()?))));
+            Window::mark(&outbox, claims)
+        };
+        // Where the system has no thread left, each has its turn as the first one had;
+        // what was claimed already is claimed again.
+        if let Ok(work) = threads::spawn("smtpmail-marks", work) {
+            let unsynced = std::mem::take(&mut self.unsynced);
+            self.next = Some(Next {
+                names,
+                work,
+                unsynced,
+            });
         }
     }
 
+    /// Wait for the window that is being marked, if `name` is in it, or whatever
+    /// is in it.
+    fn take_next_window(&mut self, name: Option<&EntryName>) {
+        let is_in = |next: &mut Next| name.is_none_or(|name| next.names.contains(name));
+        if let Some(next) = self.next.take_if(is_in) {
+            let window = next.work.join();
+            let window = window.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // Marked or not, the reason is told by the next attempt.
+            let _ = self.take(window, next.unsynced);
+        }
+    }
+
+    /// Hold what is in `window`; return what is another program's. `unsynced` tells
+    /// whether outcomes were written before it was marked that were not durable then.
+    ///
+    /// # Errors
+    /// `Disk`: none of it is marked.
+    fn take(&mut self, window: Window, unsynced: bool) -> Result<Vec<Unmarked>, Failure> {
+        let marked = window.unmarked.is_ok();
+        let unmarked = window.unmarked.as_deref().unwrap_or_default();
+        let durable = marked && unmarked.len() < window.claims.len();
+        // Outcomes written before are durable by the same fsyncs.
+        self.unsynced |= unsynced && !durable;
+        for (name, mut claim) in window.claims {
+            match unmarked.iter().find(|other| other.name == name) {
+                None => {
+                    self.held.insert(name, Held { claim, marked });
+                }
+                Some(other) if matches!(other.why, Obstacle::Gone) => {
+                    // Nothing is left that could be written to; the window is told.
+                    let _ = claim.settle(Outcome::Waiting);
+                    self.unsynced = true;
+                }
+                // It lies there as it did.
+                Some(_) => {}
+            }
+        }
+        self.next_is_due |= marked;
+        window.unmarked
+    }
+
     fn settle(&mut self, name: &EntryName, report: &Report) -> Result<(), Failure> {
+        self.take_next_window(Some(name));
         if says_why_nothing_was_tried(report) && !self.held.contains_key(name) {
             // Whoever has it then says for himself why it is still there.
             let _ = self.claim(name);
@@ -188,6 +307,7 @@ impl Entries {
     /// # Errors
     /// `Disk`: a power cut may bring messages back that were sent.
     pub fn sync(&mut self) -> Result<(), Failure> {
+        self.take_next_window(None);
         if self.unsynced {
             self.outbox.sync().map_err(disk_failure)?;
             self.unsynced = false;
@@ -196,13 +316,60 @@ impl Entries {
     }
 }
 
+/// Claim what of `window` is still what was to be delivered.
+fn claim_all(
+    outbox: &Outbox,
+    window: Vec<(EntryName, usize)>,
+    despite_readers: bool,
+) -> Vec<(EntryName, Result<Claim, Failure>)> {
+    let names: Vec<_> = window.iter().map(|(name, _)| name.clone()).collect();
+    let claims = outbox.claim_all(&names);
+    let claimed = window.into_iter().zip(claims).map(|((name, count), claim)| {
+        let claim = claim.map_err(disk_failure);
+        let checked = claim.and_then(|claim| check(&name, count, claim, despite_readers));
+        (name, checked)
+    });
+    claimed.collect()
+}
+
 fn refuse<T>(name: &EntryName, kind: FailureKind, text: &str) -> Result<T, Failure> {
     let text = format!("{name}: {text}");
     Err(Failure::new(kind, Phase::Idle, text))
 }
 
+/// What another program means for the entry.
+fn hindrance(name: &EntryName, why: Obstacle) -> Failure {
+    match why {
+        Obstacle::Gone => {
+            let text = format!("{name}: another program has sent or removed it");
+            Failure::new(FailureKind::Busy, Phase::Idle, text)
+        }
+        Obstacle::ReadElsewhere { ago } => {
+            let text = format!(
+                "another program read it {} ago and may be sending it",
+                rounded(ago)
+            );
+            Failure::new(FailureKind::ReadElsewhere, Phase::Idle, text)
+        }
+    }
+}
+
+/// A time in words, in the largest unit of which there are two.
+fn rounded(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ ..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
+
 /// The claim, if the entry is still what was to be delivered to `count` recipients.
-fn check(name: &EntryName, count: usize, claim: Option<Claim>) -> Result<Claim, Failure> {
+fn check(
+    name: &EntryName,
+    count: usize,
+    claim: Option<Claim>,
+    despite_readers: bool,
+) -> Result<Claim, Failure> {
     match claim {
         None => refuse(
             name,
@@ -217,8 +384,26 @@ fn check(name: &EntryName, count: usize, claim: Option<Claim>) -> Result<Claim, 
             FailureKind::Disk,
             "its recipients have changed meanwhile",
         ),
-        Some(claim) => Ok(claim),
+        Some(mut claim) => {
+            if despite_readers {
+                claim.ignore_readers();
+            }
+            match claim.obstacle() {
+                None => Ok(claim),
+                Some(why) => Err(hindrance(name, why)),
+            }
+        }
     }
+}
+
+/// Whether the entry can be had at this moment, for somebody who sends it himself.
+///
+/// # Errors
+/// `Busy`, `ReadElsewhere`, `Disk`.
+pub(super) fn check_free(outbox: &Outbox, name: &EntryName) -> Result<(), Failure> {
+    let claim = outbox.claim(name).map_err(disk_failure)?;
+    let count = claim.as_ref().map_or(0, |claim| claim.recipients().len());
+    check(name, count, claim, false).map(|_| ())
 }
 
 /// Whether the report of a message that was not tried has a reason worth
@@ -227,10 +412,20 @@ fn says_why_nothing_was_tried(report: &Report) -> bool {
     match &report.verdict {
         Verdict::Failed(failure) => !matches!(
             failure.kind,
-            FailureKind::Busy | FailureKind::Cancelled | FailureKind::Content | FailureKind::Disk
+            FailureKind::Busy
+                | FailureKind::Cancelled
+                | FailureKind::Content
+                | FailureKind::Disk
+                | FailureKind::ReadElsewhere
         ),
         Verdict::Accepted(_) | Verdict::Unknown(_) => false,
     }
+}
+
+/// Whether nothing is to be written down that was not there before.
+fn leaves_it_alone(failure: &Failure) -> bool {
+    use FailureKind::{Busy, Cancelled, ReadElsewhere};
+    matches!(failure.kind, Busy | Cancelled | ReadElsewhere)
 }
 
 /// Whether a refusal is of the message: before MAIL it is of us, or of everybody.
@@ -274,7 +469,7 @@ fn outcome(claim: &mut Claim, report: &Report) -> Outcome {
         Verdict::Unknown(failure) => Outcome::Unknown {
             reply: failure.text.clone(),
         },
-        Verdict::Failed(failure) if failure.kind == FailureKind::Cancelled => Outcome::Waiting,
+        Verdict::Failed(failure) if leaves_it_alone(failure) => Outcome::Waiting,
         Verdict::Failed(failure) if is_of_the_message(failure) => Outcome::Refused {
             reply: failure.to_string(),
         },

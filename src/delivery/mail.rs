@@ -94,6 +94,7 @@ impl Mail {
             eight_bit: facts.eight_bit,
             header_eight_bit: facts.header_eight_bit,
             longest_line: facts.longest_line,
+            options: envelope.options.clone(),
         })
     }
 

@@ -36,6 +36,8 @@ pub enum Event {
     Address(String, Option<Failure>),
     /// A connection stands: the server's address with port.
     Connected(String),
+    /// A wish of the user's that this server does not know was left out: a clause.
+    LeftOut(&'static str),
     /// The login was accepted: user name and mechanism keyword are in the trace.
     LoggedIn,
     /// The reply to [`Answer::Say`]; none, if the connection is gone.
@@ -67,6 +69,8 @@ pub enum Event {
     Retry(Failure, u64),
     /// TLS stands.
     Secured(TlsFacts),
+    /// Octets of an entry of the outbox, and whether there are more; none, if it is gone.
+    Text(Option<(Vec<u8>, bool)>),
     /// Lines for the trace, each with its line feed, all since the last look.
     Trace(String),
     /// What the user has to know although it stops nothing: a sentence.
@@ -87,9 +91,10 @@ impl Event {
             Self::Question(..) | Self::Retry(..) => true,
             Self::Changed(_) | Self::Listed(_) | Self::Queued { .. } => false,
             Self::Address(..) | Self::Probed(_) | Self::Tried(..) => false,
-            Self::Connected(_) | Self::LoggedIn | Self::Secured(_) => false,
+            Self::Connected(_) | Self::LeftOut(_) | Self::LoggedIn | Self::Secured(_) => false,
             Self::Finished(..) | Self::Phase(_) | Self::Trace(_) => false,
-            Self::Servers(_) | Self::UnknownExtensions(_) | Self::Warning(_) => false,
+            Self::Servers(_) | Self::Text(_) => false,
+            Self::UnknownExtensions(_) | Self::Warning(_) => false,
         }
     }
 }

@@ -10,6 +10,7 @@ use super::request::{Envelope, Request};
 use crate::net::connect::connect;
 use crate::smtp::command::{Command, MailParameters};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
+use crate::smtp::options::RecipientOptions;
 
 /// What a probe does beside connecting, protecting and logging in.
 #[derive(Clone, Debug)]
@@ -32,7 +33,8 @@ impl Probe {
             ..MailParameters::default()
         };
         let mail = Command::Mail(envelope.reverse_path.clone(), parameters);
-        let recipients = recipients.iter().cloned().map(Command::Rcpt);
+        let rcpt = |mailbox| Command::Rcpt(mailbox, RecipientOptions::default());
+        let recipients = recipients.iter().cloned().map(rcpt);
         std::iter::once(mail).chain(recipients).collect()
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::entries;
 use super::mailbox::{Event, Mailbox};
 use super::request::Text;
 use super::servers;
@@ -70,6 +71,17 @@ pub enum Job {
     },
     /// List everything; ends with [`Event::Listed`].
     List(QueuePlace),
+    /// Read an entry's text; ends with [`Event::Text`].
+    Read {
+        /// Of which outbox.
+        place: QueuePlace,
+        /// Which one.
+        name: EntryName,
+        /// How many octets of it at most.
+        limit: Option<u64>,
+        /// Somebody is about to send it: then nobody else must have it.
+        to_send: bool,
+    },
     /// Forget what the file of known servers has of this host and port, and which
     /// speed-ups it got wrong; ends with [`Event::Changed`].
     ForgetServer(PathBuf, String, u16),
@@ -108,6 +120,19 @@ fn perform(job: Job, mailbox: &Mailbox) -> Result<Event, Failure> {
             let is_expected = |state: State| expected.is_none_or(|seen| seen == state.name());
             let changed = open(&place)?.change_if(&name, is_expected, outcome);
             Ok(Event::Changed(changed.map_err(disk_failure)?))
+        }
+        Job::Read {
+            place,
+            name,
+            limit,
+            to_send,
+        } => {
+            let outbox = open(&place)?;
+            if to_send {
+                entries::check_free(&outbox, &name)?;
+            }
+            let text = outbox.read_text(&name, limit).map_err(disk_failure)?;
+            Ok(Event::Text(text))
         }
         Job::List(place) => {
             let listing: Listing = open(&place)?.entries().map_err(disk_failure)?;

@@ -17,14 +17,17 @@ use crate::smtp::address::{Mailbox, ReversePath};
 use crate::smtp::content::Facts;
 use crate::smtp::dialogue::Plan;
 use crate::smtp::failure::Failure;
+use crate::smtp::options::DeliveryOptions;
 
-/// Sender and recipients as SMTP knows them.
+/// Sender, recipients and what is asked for them, as SMTP knows them.
 #[derive(Clone, Debug)]
 pub struct Envelope {
     /// Where failures are reported.
     pub reverse_path: ReversePath,
     /// At least one, each once.
     pub recipients: Vec<Mailbox>,
+    /// For each transaction, if there are several.
+    pub options: DeliveryOptions,
 }
 
 /// Messages for one server, in the name of one user.
@@ -47,6 +50,8 @@ pub struct Request {
     pub unsendable: Vec<(usize, Failure)>,
     /// Where [`Text::Entry`] is.
     pub queue: Option<QueuePlace>,
+    /// Entries go even if another program read them and may be sending them.
+    pub despite_readers: bool,
     /// Times that a message is tried while the server says 4yz; at least 1.
     pub attempts: u32,
     /// How long to wait for anything.

@@ -293,6 +293,7 @@ impl<'a> Session<'a> {
                 }
                 Output::Ask(question) => self.happened.push_back(Happening::Asked(question)),
                 Output::Note(text) => self.trace.note(self.mailbox, text),
+                Output::LeftOut(text) => self.mailbox.post(Event::LeftOut(text)),
                 Output::Heard(reply) => self.happened.push_back(Happening::Heard(reply)),
                 Output::LoggingIn => self.happened.push_back(Happening::LoggingIn),
                 Output::Ready => self.happened.push_back(Happening::Ready),
@@ -445,7 +446,11 @@ impl<'a> Session<'a> {
                     self.last_reply = self.progress;
                     self.unproven &= reply.code() == 421;
                     self.trace.received(&reply);
-                    self.feed(Input::Reply(reply));
+                    // A farewell may stand behind any reply (RFC 5321 §3.8).
+                    self.feed(match self.reader.next_code() {
+                        None | Some(421) => Input::Reply(reply),
+                        Some(_) => Input::ReplyAndMore(reply),
+                    });
                     // STARTTLS must see what stands behind its 220.
                     self.act();
                 }

@@ -46,6 +46,7 @@ pub(super) fn to_lisp(env: &Env, event: Event) -> Result<Value<'_>> {
             pairs.push((":index", int(index as u64)?));
             ("finished", pairs)
         }
+        Event::LeftOut(text) => ("left-out", vec![(":text", text.into_lisp(env)?)]),
         Event::LoggedIn => ("logged-in", vec![]),
         Event::Heard(reply) => ("heard", heard_pairs(env, reply)?),
         Event::Listed(listing) => ("listed", listing_pairs(env, listing)?),
@@ -95,6 +96,7 @@ pub(super) fn to_lisp(env: &Env, event: Event) -> Result<Value<'_>> {
             let entries = entries.collect::<Result<Vec<_>>>()?;
             ("servers", vec![(":entries", list(env, &entries)?)])
         }
+        Event::Text(text) => ("text", text_pairs(env, text)?),
         Event::Warning(text) => ("warning", vec![(":text", text.into_lisp(env)?)]),
         Event::Trace(text) => ("trace", vec![(":text", text.into_lisp(env)?)]),
     };
@@ -204,6 +206,19 @@ fn secured_pairs(env: &Env, facts: TlsFacts) -> Result<Pairs<'_>> {
                 None => ().into_lisp(env)?,
             },
         ),
+    ])
+}
+
+/// A text as (:octets STRING :cut BOOL): each octet is the character of its number, since
+/// a string that is not text cannot be made.
+fn text_pairs(env: &Env, text: Option<(Vec<u8>, bool)>) -> Result<Pairs<'_>> {
+    let Some((octets, cut)) = text else {
+        return Ok(vec![]);
+    };
+    let octets: String = octets.into_iter().map(char::from).collect();
+    Ok(vec![
+        (":octets", octets.into_lisp(env)?),
+        (":cut", cut.into_lisp(env)?),
     ])
 }
 
@@ -382,6 +397,7 @@ fn kind_name(kind: FailureKind) -> &'static str {
         FailureKind::Disk => "disk",
         FailureKind::Insecure => "insecure",
         FailureKind::Protocol => "protocol",
+        FailureKind::ReadElsewhere => "read-elsewhere",
         FailureKind::Refused => "refused",
         FailureKind::Resolve => "resolve",
         FailureKind::Timeout => "timeout",

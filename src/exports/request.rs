@@ -9,6 +9,7 @@ use emacs::{Error, Result, Value};
 
 use super::Content;
 use super::lisp::Plist;
+use super::options;
 use crate::delivery::{
     Envelope, Job, Keep, MailObject, Probe, QueuePlace, QueueRequest, Request, Text, TimeLimits,
     TlsFiles,
@@ -97,6 +98,7 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
             .is_not_nil()
             .then(|| place(plist))
             .transpose()?,
+        despite_readers: plist.flag(":despite-readers")?,
         attempts: plist.required(":attempts")?,
         limits: TimeLimits {
             connect: Duration::from_secs(plist.required(":connect-timeout")?),
@@ -255,6 +257,12 @@ pub(super) fn job(plist: Plist<'_>) -> Result<Job> {
             until: not_before(plist)?.ok_or_else(|| Error::msg("no :not-before"))?,
         })?,
         "list" => Job::List(place),
+        "read" => Job::Read {
+            name: name()?,
+            limit: plist.optional(":limit")?,
+            to_send: plist.flag(":to-send")?,
+            place,
+        },
         other => return Err(Error::msg(format!("unknown job {other}"))),
     })
 }
@@ -334,8 +342,10 @@ fn envelope(plist: Plist<'_>) -> Result<std::result::Result<Envelope, Failure>> 
     if recipients.is_empty() {
         return Err(Error::msg("a message needs a recipient"));
     }
+    let options = options::parse(plist)?;
     let parse = || -> std::result::Result<Envelope, AddressError> {
         Ok(Envelope {
+            options: options.clone(),
             reverse_path: ReversePath::parse(&sender)?,
             recipients: recipients
                 .iter()

@@ -1,6 +1,7 @@
 //! Names to addresses, on a thread of its own: `getaddrinfo` cannot be stopped,
 //! and a resolver that hangs must hold nobody.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -31,13 +32,23 @@ pub fn resolve(
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
+    let name = host.to_owned();
+    let look_up = move || Ok((name.as_str(), port).to_socket_addrs()?.collect());
+    wait_for(host, look_up, deadline, signal)
+}
+
+/// What `look_up`, which may hang, finds for `host`.
+fn wait_for(
+    host: &str,
+    look_up: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+    deadline: Instant,
+    signal: &Arc<Signal>,
+) -> Result<Vec<SocketAddr>, Failure> {
     let room = take_room(host, deadline, signal)?;
     let answer = Arc::new(Mutex::new(None));
-    let (name, there, bell) = (host.to_owned(), answer.clone(), signal.clone());
+    let (there, bell) = (answer.clone(), signal.clone());
     threads::spawn("smtpmail-resolve", move || {
-        let found = (name.as_str(), port)
-            .to_socket_addrs()
-            .map(|found| found.collect::<Vec<_>>());
+        let found = look_up();
         *there
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(found);
@@ -114,7 +125,7 @@ fn failure(kind: FailureKind, host: &str, text: impl std::fmt::Display) -> Failu
 }
 
 /// The system's words without the library's preface to them.
-fn words(error: &std::io::Error) -> String {
+fn words(error: &io::Error) -> String {
     let text = error.to_string();
     text.strip_prefix("failed to lookup address information: ")
         .unwrap_or(&text)
@@ -124,6 +135,7 @@ fn words(error: &std::io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Barrier, mpsc};
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(20)
@@ -164,5 +176,53 @@ mod tests {
                 .err(),
             Some(FailureKind::Cancelled)
         );
+    }
+
+    #[test]
+    fn hung_look_ups_are_four_at_most_and_hold_nobody() {
+        let hung = Arc::new(Barrier::new(MAX_LOOKUPS + 1));
+        let (release, released) = mpsc::channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        let waiting: Vec<_> = (0..MAX_LOOKUPS)
+            .map(|_| {
+                let signal = Arc::new(Signal::new().unwrap());
+                let (hung, released, mine) = (hung.clone(), released.clone(), signal.clone());
+                let look_up = move || {
+                    hung.wait();
+                    // Until the sender is gone.
+                    let _ = released.lock().unwrap().recv();
+                    Ok(Vec::new())
+                };
+                let thread = std::thread::spawn(move || wait_for("hung", look_up, soon(), &mine));
+                (thread, signal)
+            })
+            .collect();
+        hung.wait();
+        let one_more = |deadline, signal: &Arc<Signal>| {
+            let look_up = || panic!("one more than there may be");
+            wait_for("late", look_up, deadline, signal).map_err(|failure| failure.kind)
+        };
+        let signal = Arc::new(Signal::new().unwrap());
+        let late = Instant::now() + ROOM_INTERVAL;
+        assert_eq!(one_more(late, &signal), Err(FailureKind::Timeout));
+        signal.stop();
+        assert_eq!(one_more(soon(), &signal), Err(FailureKind::Cancelled));
+        // Who stops waiting need not wait for the resolver.
+        for (thread, signal) in waiting {
+            signal.stop();
+            let ended = thread.join().unwrap().map_err(|failure| failure.kind);
+            assert_eq!(ended, Err(FailureKind::Cancelled));
+        }
+        assert_eq!(LOOKUPS.load(Ordering::SeqCst), MAX_LOOKUPS);
+        drop(release);
+        // The places come back with the threads.
+        let signal = Arc::new(Signal::new().unwrap());
+        let found = wait_for(
+            "free",
+            || Ok(vec![([127, 0, 0, 1], 25).into()]),
+            soon(),
+            &signal,
+        );
+        assert_eq!(found.unwrap().len(), 1);
     }
 }

@@ -365,7 +365,19 @@ fn refused(host: &str, oldest: Version, error: &native_tls::Error) -> Failure {
         Version::Tls12 => "",
         Version::Tls13 => " (`smtpmail-tls-min-version' wants TLS 1.3)",
     };
-    tls_failure(format!("no TLS session with {host}: {reason}{wanted}"))
+    let text = format!("no TLS session with {host}: {reason}{wanted}");
+    match is_broken_line(error) {
+        true => Failure::new(FailureKind::Closed, Phase::Handshake, text),
+        false => tls_failure(text),
+    }
+}
+
+/// Whether the connection ended without a word of the other side, as it does when a
+/// network or a server goes: nothing speaks against TLS with it the next time.
+fn is_broken_line(error: &native_tls::Error) -> bool {
+    let source = std::error::Error::source(error);
+    source.is_some_and(|error| error.is::<std::io::Error>())
+        || words(error).starts_with("unexpected eof")
 }
 
 /// What is known of an established session.

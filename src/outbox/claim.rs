@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::disk::read_bounded;
 use super::entry::{EntryName, Facts, RefusedRecipient, State, StoredVariables};
@@ -18,6 +18,7 @@ use super::error::{ErrorKind, OutboxError, Result};
 use super::lock::{Attempt, FileLock};
 use super::metadata::{Metadata, Microseconds, Record};
 use super::name::{self, FileKind};
+use super::readers;
 use super::scan::MAX_TEXT_BYTES;
 use super::store::{Inner, Outbox};
 use super::window::{self, Mark, OpenWindow};
@@ -60,6 +61,27 @@ pub enum Outcome {
     Waiting,
 }
 
+/// Why an entry must not be sent although it is claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Another program has removed it.
+    Gone,
+    /// Another program, which knows no locks, read it and may be sending it.
+    ReadElsewhere {
+        /// How long ago it was last seen to be read.
+        ago: Duration,
+    },
+}
+
+/// An entry that was to be marked and is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmarked {
+    /// Which one.
+    pub name: EntryName,
+    /// Why.
+    pub why: Obstacle,
+}
+
 /// The right to send or change an entry.
 pub struct Claim {
     outbox: Arc<Inner>,
@@ -71,6 +93,7 @@ pub struct Claim {
     state: State,
     window: Option<Arc<OpenWindow>>,
     is_settled: bool,
+    ignores_readers: bool,
 }
 
 impl Claim {
@@ -78,7 +101,9 @@ impl Claim {
         let inner = &outbox.inner;
         let locked = names.iter().map(|name| Self::lock(inner, name));
         let mut claims: Vec<Result<Option<Self>>> = locked.collect();
-        if claims.iter().any(|claim| matches!(claim, Ok(Some(_)))) {
+        // Whoever marks one hides it before its end goes out: who died between
+        // the two has sent nothing.
+        if claims.iter().any(|claim| matches!(claim, Ok(Some(found)) if found.is_hidden)) {
             // We have the locks, so whoever marked one of them is dead.
             let marks = marks(inner);
             for claim in &mut claims {
@@ -101,6 +126,12 @@ impl Claim {
         };
         let file = name::metadata_file(name);
         let path = inner.disk.path(&file);
+        let text = if is_hidden { name::hidden_text(name) } else { name.to_string() };
+        for path in [&inner.disk.path(&text), &path] {
+            if let Ok(attributes) = fs::symlink_metadata(path) {
+                readers::arm(path, &attributes);
+            }
+        }
         let metadata = match inner.cache.read(&file, &path) {
             Some(Ok(metadata)) => metadata.as_ref().clone(),
             Some(Err((kind, detail))) => {
@@ -118,6 +149,7 @@ impl Claim {
             metadata,
             window: None,
             is_settled: false,
+            ignores_readers: false,
         }))
     }
 
@@ -156,6 +188,25 @@ impl Claim {
         io::Seek::seek(&mut file, io::SeekFrom::Start(0))
             .map_err(|error| OutboxError::disk(&path, &error))?;
         read_bounded(&path, file, MAX_TEXT_BYTES)
+    }
+
+    /// Why the entry must not be sent, as far as can be told now; asked again for each entry
+    /// that is [marked](Outbox::mark_sending).
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        if !self.is_there() {
+            return Some(Obstacle::Gone);
+        }
+        let ago = self.read_elsewhere()?;
+        (!self.ignores_readers).then_some(Obstacle::ReadElsewhere { ago })
+    }
+
+    /// By the user's word the entry may be sent even if another program may be sending it.
+    pub fn ignore_readers(&mut self) {
+        self.ignores_readers = true;
+    }
+
+    fn read_elsewhere(&self) -> Option<Duration> {
+        readers::another_program(self.lock.file(), &self.metadata_path())
     }
 
     /// After partial acceptance: who still waits, and who was refused for
@@ -209,6 +260,10 @@ impl Claim {
         )
     }
 
+    fn metadata_path(&self) -> PathBuf {
+        self.outbox.disk.path(&name::metadata_file(&self.name))
+    }
+
     fn plain_path(&self) -> PathBuf {
         self.outbox.disk.path(self.name.as_str())
     }
@@ -244,6 +299,13 @@ impl Claim {
         Ok(())
     }
 
+    pub(super) fn unmarked(&self, why: Obstacle) -> Unmarked {
+        Unmarked {
+            name: self.name.clone(),
+            why,
+        }
+    }
+
     pub(super) fn mark(&self) -> Mark {
         Mark {
             name: self.name.clone(),
@@ -267,6 +329,28 @@ impl Claim {
             Err(error) => return Err(OutboxError::disk(&path, &error)),
         }
         Ok(())
+    }
+
+    /// Takes the text out of sight, unless another program had it in its hands before.
+    pub(super) fn hide_unread(&mut self) -> Result<Option<Obstacle>> {
+        if let Some(why) = self.obstacle() {
+            return Ok(Some(why));
+        }
+        self.hide()?;
+        // From here on nobody else opens it; who opened it before is seen now.
+        Ok(self.obstacle())
+    }
+
+    /// Puts the text back for the program that has the entry in its hands, which removes
+    /// both files when it has sent it. True if it has done so: then the text goes.
+    pub(super) fn give_back(&mut self) -> Result<bool> {
+        self.show();
+        let is_over = fs::symlink_metadata(self.metadata_path()).is_err();
+        if is_over && let Some(path) = self.text_path() {
+            let removed = self.outbox.disk.remove(&path);
+            removed.map_err(|error| OutboxError::disk(&path, &error))?;
+        }
+        Ok(is_over)
     }
 
     /// Puts the text back into sight; what does not work now, the next repair does.
@@ -313,10 +397,15 @@ impl Claim {
         let disk = &self.outbox.disk;
         let file = name::metadata_file(&self.name);
         let path = disk.path(&file);
+        let was_read = self.read_elsewhere().is_some();
         self.outbox.cache.forget(&file);
         self.outbox.known_index.forget();
         disk.replace(&path, source.as_bytes())
             .map_err(|error| OutboxError::disk(&path, &error))?;
+        if was_read {
+            // The new file must not look as if nobody had read the old one.
+            readers::note_read(&path);
+        }
         self.metadata = metadata;
         self.state = state;
         if !state.is_sendable(SystemTime::now()) {

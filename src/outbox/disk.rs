@@ -9,13 +9,20 @@ use std::io::{self, ErrorKind as IoErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::error::{ErrorKind, OutboxError, Result};
 use super::lock::FileLock;
 use super::name;
+use super::readers;
 
 /// How much is written between two looks at the cancel flag: some milliseconds of a slow disk.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// Tries to open a file that another program of ours looks at by a lease, for some
+/// microseconds unless it is stopped just then, and the pause between them.
+const MAX_OPEN_TRIES: usize = 50;
+const OPEN_PAUSE: Duration = Duration::from_millis(2);
 
 /// Collisions are rare; this many in a row mean that something else is wrong.
 pub(super) const MAX_NAME_TRIES: usize = 100;
@@ -206,7 +213,10 @@ impl Disk {
     }
 
     pub(super) fn sync(&self, new: &NewFile) -> io::Result<()> {
-        self.step(Step::SyncFile, &new.path, || new.file.sync_all())
+        self.step(Step::SyncFile, &new.path, || {
+            readers::note_unread(&new.file);
+            new.file.sync_all()
+        })
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -261,6 +271,7 @@ impl NewFile {
 }
 
 /// Opens a plain file without following links or waiting for a FIFO's other end.
+/// That it is read shows nowhere, as far as the system lets us: see `readers.rs`.
 pub(super) fn open_plain(path: &Path, write: bool) -> Result<File> {
     let hostile = || OutboxError::new(ErrorKind::Hostile, path, "not a plain file");
     // Also keeps `open' from touching devices, where opening alone does something.
@@ -268,17 +279,16 @@ pub(super) fn open_plain(path: &Path, write: bool) -> Result<File> {
     if !metadata.is_file() {
         return Err(hostile());
     }
-    let mut options = OpenOptions::new();
-    options.read(true).write(write);
-    #[cfg(unix)]
-    {
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let flags = i32::try_from(flags.bits()).expect("open flags are ints in C");
-        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
-    }
-    let file = options
-        .open(path)
-        .map_err(|error| OutboxError::disk(path, &error))?;
+    let mut tries = 0;
+    let file = loop {
+        match open_unnoticed(path, write) {
+            Err(error) if error.kind() == IoErrorKind::WouldBlock && tries < MAX_OPEN_TRIES => {
+                tries += 1;
+                std::thread::sleep(OPEN_PAUSE);
+            }
+            other => break other.map_err(|error| OutboxError::disk(path, &error))?,
+        }
+    };
     let metadata = file
         .metadata()
         .map_err(|error| OutboxError::disk(path, &error))?;
@@ -287,6 +297,29 @@ pub(super) fn open_plain(path: &Path, write: bool) -> Result<File> {
     } else {
         Err(hostile())
     }
+}
+
+fn open_unnoticed(path: &Path, write: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(write);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        let int = |flags: OFlags| i32::try_from(flags.bits()).expect("open flags are ints in C");
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        #[cfg(target_os = "linux")]
+        match options
+            .custom_flags(int(flags | OFlags::NOATIME))
+            .open(path)
+        {
+            // Another user's file may be read, but not unnoticed.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) => {}
+            other => return other,
+        }
+        options.custom_flags(int(flags));
+    }
+    options.open(path)
 }
 
 /// Reads a file that must not be longer than `limit` bytes.

@@ -10,8 +10,7 @@ use super::window::{parse, to_text};
 /// An entry's metadata: what was understood of it, and as it is written again.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Metadata {
-    /// Each value, in the notation of [`std::fmt::Debug`].
-    pub understood: String,
+    understood: Content,
     /// The content of the `.el` file that would be written.
     pub source: String,
 }
@@ -19,11 +18,12 @@ pub struct Metadata {
 /// Reads the content of an `.el` file; none if it is not an entry's.
 pub fn metadata(bytes: &[u8]) -> Option<Metadata> {
     let content = Content::parse(bytes).ok()?;
+    let source = content
+        .to_source()
+        .expect("what a file held, a file can hold");
     Some(Metadata {
-        understood: format!("{content:?}"),
-        source: content
-            .to_source()
-            .expect("what a file held, a file can hold"),
+        understood: content,
+        source,
     })
 }
 

@@ -70,7 +70,10 @@ mod lisp_data;
 mod lock;
 mod metadata;
 mod name;
+#[cfg(target_os = "linux")]
+mod other_emacs;
 mod problem;
+mod readers;
 mod reading;
 mod refresh;
 mod repair;
@@ -79,7 +82,7 @@ mod store;
 mod window;
 
 pub use add::{Added, NewEntry, PreparedText, Text};
-pub use claim::{Claim, Outcome};
+pub use claim::{Claim, Obstacle, Outcome, Unmarked};
 pub use disk::{Step, StepHook};
 pub use entry::{EntryName, Facts, RefusedRecipient, State, StoredVariables, Value};
 pub use error::{ErrorKind, OutboxError, Result};

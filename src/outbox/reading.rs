@@ -1,15 +1,23 @@
-//! Metadata read from its files, and what of it need not be read again.
+//! What is read from the files of entries: metadata, and what of it need not be read
+//! again; texts, for people to look at.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Stamp, open_plain, read_bounded};
 use super::entry::EntryName;
+use super::error::{ErrorKind, OutboxError, Result as OutboxResult};
+use super::lock::is_held_here;
 use super::metadata::{MAX_METADATA_BYTES, Metadata};
+use super::name;
 use super::problem::ProblemKind;
-use super::scan::problem_of;
+use super::readers;
+use super::scan::{MAX_TEXT_BYTES, problem_of};
+use super::store::Outbox;
 
 /// The metadata of a file, or what is wrong with it.
 pub(super) type Reading = Result<Arc<Metadata>, (ProblemKind, String)>;
@@ -70,4 +78,55 @@ fn read(path: &Path) -> Reading {
     Metadata::parse(&content)
         .map(Arc::new)
         .map_err(|kind| (kind, String::new()))
+}
+
+fn is_local(directory: &Path) -> bool {
+    File::open(directory).is_ok_and(|directory| readers::is_local(&directory))
+}
+
+impl Outbox {
+    /// The first `limit` bytes of an entry's text, wherever it lies, and whether that is
+    /// not all of it; `None` if there is none. No other program takes the entry for
+    /// one that somebody has read.
+    ///
+    /// # Errors
+    /// `Busy`, over a network, while this process sends it; `Disk`, `Hostile`.
+    pub fn read_text(
+        &self,
+        entry: &EntryName,
+        limit: Option<u64>,
+    ) -> OutboxResult<Option<(Vec<u8>, bool)>> {
+        let disk = &self.inner.disk;
+        let is_it = |file: &OsString| {
+            let file = file.to_str().and_then(name::without_maildir_flags);
+            file == Some(entry.as_str())
+        };
+        let renamed = || {
+            let files = fs::read_dir(disk.directory()).into_iter().flatten().flatten();
+            files.map(|file| file.file_name()).find(is_it)
+        };
+        let known = [entry.to_string(), name::hidden_text(entry)].map(OsString::from);
+        for file in known.into_iter().map(Some).chain(std::iter::once_with(renamed)) {
+            let Some(file) = file else { continue };
+            let path = disk.directory().join(file);
+            if is_held_here(&path) && !is_local(disk.directory()) {
+                // Closing it would end our own lock of it.
+                let text = "it is being sent at this moment";
+                return Err(OutboxError::new(ErrorKind::Busy, &path, text));
+            }
+            let file = match open_plain(&path, false) {
+                Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => continue,
+                other => other?,
+            };
+            let length = file.metadata().map_or(0, |attributes| attributes.len());
+            let limit = limit.unwrap_or(MAX_TEXT_BYTES);
+            let mut text = Vec::new();
+            (&file)
+                .take(limit)
+                .read_to_end(&mut text)
+                .map_err(|error| OutboxError::disk(&path, &error))?;
+            return Ok(Some((text, length > limit)));
+        }
+        Ok(None)
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::claim::{Claim, Outcome};
+use super::claim::{Claim, Obstacle, Outcome, Unmarked};
 use super::disk::{Disk, StepHook};
 use super::entry::{EntryName, Facts, State, StoredVariables};
 use super::error::{ErrorKind, OutboxError, Result};
@@ -62,6 +62,14 @@ pub struct Listed {
     pub queued: SystemTime,
     /// Queued by another program, and never changed by us.
     pub is_foreign: bool,
+}
+
+/// What became of marking several claims at once.
+enum Marking {
+    /// By the window of this name.
+    Marked(String),
+    /// Not at all, for the sake of this one.
+    Hindered(Unmarked),
 }
 
 impl Outbox {
@@ -230,8 +238,8 @@ impl Outbox {
 
     /// Marks a window of claims as being sent: durable when this returns.
     /// Only then may the first of their final dots go out. From here on an
-    /// entry without an outcome is unknown. Gives the names of those that
-    /// another program removed meanwhile, which must not be sent.
+    /// entry without an outcome is unknown. Gives those that are not marked and must
+    /// not be sent, since another program has removed them or may be sending them.
     ///
     /// # Errors
     /// None of them may be sent: all are as before. `Misuse` for a claim that is
@@ -239,50 +247,33 @@ impl Outbox {
     pub fn mark_sending<'c>(
         &self,
         claims: impl IntoIterator<Item = &'c mut Claim>,
-    ) -> Result<Vec<EntryName>> {
+    ) -> Result<Vec<Unmarked>> {
         let inner = &self.inner;
-        let disk = &inner.disk;
         let mut claims: Vec<&mut Claim> = claims.into_iter().collect();
-        let mut vanished = Vec::new();
+        let mut unmarked = Vec::new();
         let _lock = inner.lock()?;
         for claim in &claims {
             claim.check_markable(inner)?;
         }
-        claims.retain(|claim| {
-            let is_there = claim.is_there();
-            if !is_there {
-                vanished.push(claim.name().clone());
-            }
-            is_there
-        });
-        if claims.is_empty() {
-            return Ok(vanished);
-        }
-        let marks: Vec<Mark> = claims.iter().map(|claim| claim.mark()).collect();
-        let file = name::window(&name::unique());
-        let path = disk.path(&file);
         let settled = inner.settled_windows();
-        let result = inner
-            .put_window(&path, &marks)
-            .and_then(|amended| {
-                // A program with an old index cannot find the text any more.
-                for claim in &mut claims {
-                    claim.hide()?;
-                }
-                match amended {
-                    Some(amended) => inner.put_index(amended),
-                    None => inner.write_index().map(|_| ()),
-                }
-            })
-            .and_then(|()| inner.sync_directory());
-        if let Err(error) = result {
-            for claim in &mut claims {
-                claim.show();
+        let file = loop {
+            claims.retain(|claim| {
+                let why = claim.obstacle();
+                unmarked.extend(why.map(|why| claim.unmarked(why)));
+                why.is_none()
+            });
+            if claims.is_empty() {
+                return Ok(unmarked);
             }
-            let _ = disk.remove(&path);
-            let _ = inner.write_index();
-            return Err(error);
-        }
+            match inner.mark(&mut claims)? {
+                Marking::Marked(file) => break file,
+                // One fewer each time.
+                Marking::Hindered(hindered) => {
+                    claims.retain(|claim| hindered.name != *claim.name());
+                    unmarked.push(hindered);
+                }
+            }
+        };
         // The outcomes before are durable now too. What cannot be removed says
         // nothing any more, and goes with the next repair.
         let _ = inner.remove_windows(&settled);
@@ -290,11 +281,11 @@ impl Outbox {
         for claim in claims {
             claim.enter(Arc::clone(&window));
             if !claim.is_there() {
-                vanished.push(claim.name().clone());
+                unmarked.push(claim.unmarked(Obstacle::Gone));
             }
         }
         inner.windows().push(window);
-        Ok(vanished)
+        Ok(unmarked)
     }
 
     /// Brings index and directory up to date with all outcomes and makes both
@@ -318,6 +309,39 @@ impl Outbox {
 impl Inner {
     fn windows(&self) -> std::sync::MutexGuard<'_, Vec<Arc<OpenWindow>>> {
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the window of `claims`, hides their texts and takes them out of the index,
+    /// all durable; or leaves everything as it was.
+    fn mark(&self, claims: &mut [&mut Claim]) -> Result<Marking> {
+        let marks: Vec<Mark> = claims.iter().map(|claim| claim.mark()).collect();
+        let file = name::window(&name::unique());
+        let path = self.disk.path(&file);
+        let result = self.put_window(&path, &marks).and_then(|amended| {
+            // A program with an old index cannot find the text any more.
+            for claim in claims.iter_mut() {
+                if let Some(why) = claim.hide_unread()? {
+                    let over = why != Obstacle::Gone && claim.give_back()?;
+                    let why = if over { Obstacle::Gone } else { why };
+                    return Ok(Some(claim.unmarked(why)));
+                }
+            }
+            match amended {
+                Some(amended) => self.put_index(amended)?,
+                None => self.write_index().map(|_| ())?,
+            }
+            self.sync_directory()?;
+            Ok(None)
+        });
+        if let Ok(None) = result {
+            return Ok(Marking::Marked(file));
+        }
+        for claim in claims {
+            claim.show();
+        }
+        let _ = self.disk.remove(&path);
+        let _ = self.write_index();
+        result.map(|hindered| Marking::Hindered(hindered.expect("`None` is returned above")))
     }
 
     /// Writes the window of `marks` to `path`, and the index without them where

@@ -1,13 +1,13 @@
 //! What the server said it can do: the reply to EHLO, read once.
 //!
 //! RFC 5321 §4.1.1.1; keywords of RFC 1870 (SIZE), 2920 (PIPELINING), 3030
-//! (CHUNKING), 3207 (STARTTLS), 4954 (AUTH), 6152 (8BITMIME), 6531 (SMTPUTF8),
-//! 9422 (LIMITS). Nothing here decides what to use.
+//! (CHUNKING), 3207 (STARTTLS), 3461 (DSN), 4954 (AUTH), 6152 (8BITMIME), 6531
+//! (SMTPUTF8), 6710 (MT-PRIORITY), 8689 (REQUIRETLS), 9422 (LIMITS). Nothing here decides what to use.
 
 use super::reply::Reply;
 
 /// Standard keywords that are of no use to us yet, or ever.
-const FAMILIAR: [&str; 5] = ["DSN", "ETRN", "EXPN", "HELP", "VRFY"];
+const FAMILIAR: [&str; 4] = ["ETRN", "EXPN", "HELP", "VRFY"];
 
 /// What one connection's own EHLO announced; empty after HELO.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,16 +19,22 @@ pub struct Capabilities {
     pub auth: Vec<String>,
     /// CHUNKING: BDAT may be said.
     pub chunking: bool,
+    /// DSN: `NOTIFY=`, `ORCPT=`, `RET=` and `ENVID=` may be said.
+    pub dsn: bool,
     /// ENHANCEDSTATUSCODES.
     pub enhanced_status_codes: bool,
     /// LIMITS RCPTMAX: most recipients of one transaction.
     pub max_recipients: Option<usize>,
     /// LIMITS MAILMAX: most transactions of one connection.
     pub max_transactions: Option<usize>,
+    /// MT-PRIORITY: `MT-PRIORITY=` may be said.
+    pub mt_priority: bool,
     /// ONEX or XONE: old, harmless, kept because the stock client says it.
     pub onex: bool,
     /// PIPELINING: commands may ride together.
     pub pipelining: bool,
+    /// REQUIRETLS: it may be said.
+    pub require_tls: bool,
     /// SIZE: `SIZE=` may be said.
     pub size: Option<SizeLimit>,
     /// SMTPUTF8.
@@ -67,10 +73,13 @@ impl Capabilities {
                 "8BITMIME" => found.eight_bit_mime = true,
                 "AUTH" => found.add_mechanisms(words),
                 "CHUNKING" => found.chunking = true,
+                "DSN" => found.dsn = true,
                 "ENHANCEDSTATUSCODES" => found.enhanced_status_codes = true,
                 "LIMITS" => found.add_limits(words),
+                "MT-PRIORITY" => found.mt_priority = true,
                 "ONEX" | "XONE" => found.onex = true,
                 "PIPELINING" => found.pipelining = true,
+                "REQUIRETLS" => found.require_tls = true,
                 "SIZE" => found.size = Some(size_limit(words.next())),
                 "SMTPUTF8" => found.smtputf8 = true,
                 "STARTTLS" => found.starttls = true,
@@ -196,7 +205,16 @@ mod tests {
 
     #[test]
     fn familiar_keywords_are_not_strange() {
-        assert_eq!(ehlo(&["DSN", "help", "ETRN", "XODD"]).others, ["XODD"]);
+        assert_eq!(ehlo(&["dsn", "help", "ETRN", "XODD"]).others, ["XODD"]);
+    }
+
+    #[test]
+    fn what_a_message_may_ask_for() {
+        let caps = ehlo(&["DSN", "mt-priority MIXER", "RequireTLS"]);
+        assert!(caps.dsn && caps.mt_priority && caps.require_tls);
+        assert!(caps.others.is_empty());
+        let caps = ehlo(&["XDSN", "MT-PRIORITYX", "REQUIRETLS=1"]);
+        assert!(!caps.dsn && !caps.mt_priority && !caps.require_tls);
     }
 
     #[test]

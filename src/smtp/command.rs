@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::address::{EhloName, Mailbox, ReversePath};
+use super::options::{MailOptions, RecipientOptions};
 use super::sasl::Mechanism;
 use super::secret::Secret;
 
@@ -35,8 +36,8 @@ pub enum Command {
     Old(&'static str),
     /// `QUIT`.
     Quit,
-    /// `RCPT TO:<mailbox>`.
-    Rcpt(Mailbox),
+    /// `RCPT TO:<mailbox> parameters`.
+    Rcpt(Mailbox, RecipientOptions),
     /// `RSET`.
     Rset,
     /// `STARTTLS` (RFC 3207).
@@ -84,6 +85,8 @@ pub struct MailParameters {
     pub eight_bit: bool,
     /// `SMTPUTF8` (RFC 6531 §3.4).
     pub smtputf8: bool,
+    /// What the message asks for.
+    pub options: MailOptions,
 }
 
 impl fmt::Display for MailParameters {
@@ -97,7 +100,7 @@ impl fmt::Display for MailParameters {
         if self.smtputf8 {
             f.write_str(" SMTPUTF8")?;
         }
-        Ok(())
+        self.options.fmt(f)
     }
 }
 
@@ -156,7 +159,7 @@ impl Command {
             Self::Mail(path, parameters) => format!("MAIL FROM:<{path}>{parameters}"),
             Self::Old(word) => (*word).into(),
             Self::Quit => "QUIT".into(),
-            Self::Rcpt(mailbox) => format!("RCPT TO:<{mailbox}>"),
+            Self::Rcpt(mailbox, options) => format!("RCPT TO:<{mailbox}>{options}"),
             Self::Rset => "RSET".into(),
             Self::StartTls => "STARTTLS".into(),
         }
@@ -182,12 +185,13 @@ mod tests {
     #[test]
     fn wire_forms() {
         let name = || EhloName::parse("client.example.org").unwrap();
-        let rcpt = |text| Command::Rcpt(Mailbox::parse(text).unwrap());
+        let rcpt = |text| Command::Rcpt(Mailbox::parse(text).unwrap(), RecipientOptions::default());
         let mail = |from, size, eight_bit, smtputf8| {
             let parameters = MailParameters {
                 size,
                 eight_bit,
                 smtputf8,
+                ..MailParameters::default()
             };
             Command::Mail(path(from), parameters)
         };

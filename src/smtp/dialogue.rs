@@ -52,10 +52,12 @@ mod content;
 mod ending;
 mod flight;
 mod login;
+mod plan;
 mod speed;
 
 use std::collections::VecDeque;
 
+use self::content::Lack;
 use self::ending::Closing;
 use self::flight::Due;
 pub use self::flight::{
@@ -63,10 +65,10 @@ pub use self::flight::{
 };
 use self::login::Login;
 pub use self::login::{CredentialsReason, LoginAnswer, SaslContext};
+pub use self::plan::{Plan, RefusedRecipients, Security};
 pub use self::speed::SpeedUp;
 use self::transaction::Transaction;
 pub use self::transaction::{Message, MessageId, Outcome, RecipientVerdict, Verdict};
-use super::address::EhloName;
 use super::capabilities::Capabilities;
 use super::command::{Command, Line};
 use super::content::Framing;
@@ -74,62 +76,13 @@ use super::failure::{Failure, FailureKind, Phase};
 use super::reply::{Reply, ReplyClass};
 use super::sasl::Mechanism;
 
-/// How the connection is to be protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Security {
-    /// TLS from the first octet; the handshake is done before the dialogue begins.
-    Implicit,
-    /// No TLS.
-    Never,
-    /// STARTTLS where offered.
-    Opportunistic,
-    /// STARTTLS or nothing.
-    Required,
-}
-
-/// What happens when the server refuses some recipients and accepts others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusedRecipients {
-    /// Nobody gets the message.
-    Abort,
-    /// The user is asked.
-    Ask,
-    /// The others get it.
-    SendRest,
-}
-
-/// All that is settled before the connection begins.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The name in EHLO and HELO.
-    pub ehlo_name: EhloName,
-    /// TLS.
-    pub security: Security,
-    /// Whether a password may be shown to an unprotected connection unasked:
-    /// the user chose `plain`, or the server is this machine.
-    pub clear_login_allowed: bool,
-    /// Whether unauthenticated mail is out of the question.
-    pub login_required: bool,
-    /// Credentials known from an earlier connection of the same send.
-    pub login: Option<LoginAnswer>,
-    /// For mechanisms.
-    pub sasl: SaslContext,
-    /// Whether VERB is said where offered.
-    pub verb: bool,
-    /// Some refused, some accepted.
-    pub refused_recipients: RefusedRecipients,
-    /// Whether a text that needs what the server has not announced is refused, and
-    /// not sent as it is.
-    pub strict_content: bool,
-    /// What this server has shown not to handle, whatever it announces.
-    pub without: Vec<SpeedUp>,
-}
-
 /// What happened outside.
 #[derive(Debug)]
 pub enum Input {
     /// The server replied.
     Reply(Reply),
+    /// The server replied, and more of its words are in already.
+    ReplyAndMore(Reply),
     /// The TLS handshake asked for by [`Output::StartTls`] succeeded.
     TlsReady,
     /// Credentials: the answer to [`Question::Credentials`], or given between
@@ -177,6 +130,8 @@ pub enum Output {
     LoggingIn,
     /// Write this into the trace.
     Note(&'static str),
+    /// Tell the user that this wish is left out; once for a connection.
+    LeftOut(&'static str),
     /// The connection is ready for its first message; what it can do is known.
     Ready,
     /// The server gets this wrong, as the failure tells: it is to be spared it on
@@ -266,6 +221,8 @@ pub struct Dialogue {
     doubted: bool,
     /// Commands not yet sent, for want of room in the window.
     backlog: VecDeque<(Command, Due)>,
+    /// Wishes left out of which the user knows.
+    told: Vec<Lack>,
     /// Replies due, in order, with the octets of their commands.
     due: VecDeque<(Due, usize)>,
     octets_in_flight: usize,
@@ -299,6 +256,7 @@ impl Dialogue {
             resumed: false,
             doubted: false,
             backlog: VecDeque::new(),
+            told: Vec::new(),
             due: VecDeque::new(),
             octets_in_flight: 0,
             outputs: VecDeque::new(),
@@ -369,7 +327,10 @@ impl Dialogue {
     pub fn handle(&mut self, input: Input) {
         match input {
             _ if matches!(self.state, State::Closed) => {}
-            Input::Reply(reply) => {
+            Input::ReplyAndMore(reply) if self.is_one_too_many(&reply) => {
+                self.on_chunk_unanswered(Failure::from_reply(Phase::Final, &reply));
+            }
+            Input::Reply(reply) | Input::ReplyAndMore(reply) => {
                 // Who only says goodbye (421) was as good as gone.
                 self.resumed &= reply.code() == 421;
                 self.doubted &= self.resumed;

@@ -30,6 +30,8 @@ pub enum FailureKind {
     Insecure,
     /// The server broke the protocol.
     Protocol,
+    /// A program that locks nothing read the message and may be sending it.
+    ReadElsewhere,
     /// The server said no for good (5yz).
     Refused,
     /// The name of the server was not found.

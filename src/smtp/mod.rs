@@ -8,6 +8,7 @@ pub mod command;
 pub mod content;
 pub mod dialogue;
 pub mod failure;
+pub mod options;
 pub mod reply;
 pub mod sasl;
 pub mod secret;

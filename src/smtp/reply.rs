@@ -245,6 +245,11 @@ impl ReplyReader {
         self.consumed < self.buffer.len() || !self.lines.is_empty()
     }
 
+    /// The code at the start of what no reply has claimed yet, where there is one.
+    pub fn next_code(&self) -> Option<u16> {
+        code(self.buffer.get(self.consumed..)?)
+    }
+
     /// The next whole reply, or nothing until more is fed.
     pub fn next_reply(&mut self) -> Result<Option<Reply>, ReplyError> {
         while let Some(line) = self.next_line()? {
@@ -283,12 +288,7 @@ impl ReplyReader {
 
     fn take_line(&mut self, line: Vec<u8>) -> Result<Option<Reply>, ReplyError> {
         let malformed = || ReplyError::Malformed(visible(&line, 200));
-        let code = match line.get(..3) {
-            Some(digits) if digits.iter().all(u8::is_ascii_digit) => digits
-                .iter()
-                .fold(0u16, |n, d| n * 10 + u16::from(d - b'0')),
-            _ => return Err(malformed()),
-        };
+        let code = code(&line).ok_or_else(malformed)?;
         // The reply "250" without text or blank is legal (RFC 5321 §4.2).
         let last = match line.get(3) {
             None | Some(b' ') => true,
@@ -323,6 +323,13 @@ impl ReplyReader {
             lines: std::mem::take(&mut self.lines),
         }))
     }
+}
+
+/// The three digits at the start of `line`.
+fn code(line: &[u8]) -> Option<u16> {
+    let digits = line.get(..3)?;
+    let value = |n, digit: &u8| n * 10 + u16::from(digit - b'0');
+    (digits.iter().all(u8::is_ascii_digit)).then(|| digits.iter().fold(0, value))
 }
 
 #[cfg(test)]

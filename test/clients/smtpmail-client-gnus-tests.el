@@ -249,6 +249,83 @@
                      '("bob@example.org")))
       (should-not (smtpmail-client-gnus-tests--files "queue")))))
 
+;;;; In the background
+
+(defun smtpmail-client-gnus-tests--received ()
+  "Let nnml:inbox have one article, that is not replied to, and show it."
+  (unless (gnus-group-entry "nnml:inbox")
+    (set-buffer gnus-group-buffer)
+    (gnus-group-make-group "inbox" '(nnml ""))
+    (with-temp-buffer
+      (insert "From: Bob <bob@example.org>\nTo: alice@example.org\n"
+              "Subject: Question\nDate: Mon, 01 Jun 2026 10:00:00 +0000\n"
+              "Message-ID: <first@example.net>\n\nWhat?\n")
+      (gnus-request-accept-article "nnml:inbox" nil t)))
+  (set-buffer gnus-group-buffer)
+  (gnus-group-read-group t t "nnml:inbox")
+  (gnus-summary-goto-subject 1 t)
+  (setq gnus-newsgroup-replied nil))
+
+(defun smtpmail-client-gnus-tests--replied ()
+  "Return non-nil if the summary shows that the article was replied to."
+  (with-current-buffer gnus-summary-buffer
+    (memq 1 gnus-newsgroup-replied)))
+
+(defun smtpmail-client-gnus-tests--reply (to)
+  "Begin a reply in Gnus, to TO, with a copy in nnml:sent, and leave it current."
+  (set-buffer gnus-summary-buffer)
+  (gnus-summary-reply nil)
+  (message-replace-header "To" to)
+  (message-replace-header "Subject" "Hello")
+  (message-replace-header "Gcc" "nnml:sent")
+  (message-goto-body)
+  (insert "That.\n"))
+
+(ert-deftest smtpmail-client-gnus-background ()
+  "Copy and mark of a reply come at once, or when it was accepted."
+  (smtpmail-client-gnus-tests--with (server 'plain)
+    (dolist (wait '(nil t))
+      (ert-info ((format "smtpmail-wait-for-acceptance %s" wait))
+        (smtpmail-client-in-background server
+          (let ((smtpmail-wait-for-acceptance wait)
+                (before (length (smtpmail-client-gnus-tests--filed))))
+            (smtpmail-client-gnus-tests--received)
+            (should-not (smtpmail-client-gnus-tests--replied))
+            (smtpmail-client-gnus-tests--reply "bob@example.org")
+            (smtpmail-client-stop server)
+            (smtpmail-client-press "C-c C-c")
+            ;; Emacs goes on, though the server says nothing.
+            (should (= 1 (length smtpmail-background--mails)))
+            (should (eq wait (not (smtpmail-client-gnus-tests--replied))))
+            (should (= (if wait before (1+ before))
+                       (length (smtpmail-client-gnus-tests--filed))))
+            (smtpmail-client-go-on server)
+            (smtpmail-client-accepted)
+            (should (smtpmail-client-gnus-tests--replied))
+            (should (= (1+ before) (length (smtpmail-client-gnus-tests--filed))))
+            (should-not (smtpmail-client-field (smtpmail-client-only server)
+                                               "Gcc"))))))))
+
+(ert-deftest smtpmail-client-gnus-background-refused ()
+  "A refused reply is edited and sent again; only then come copy and mark."
+  (smtpmail-client-gnus-tests--with (server 'plain)
+    (smtpmail-client-in-background server
+      (let ((smtpmail-wait-for-acceptance t)
+            (before (length (smtpmail-client-gnus-tests--filed))))
+        (smtpmail-client-gnus-tests--received)
+        (smtpmail-client-gnus-tests--reply (plist-get server :refused))
+        (smtpmail-client-press "C-c C-c")
+        (smtpmail-client-edit-refused)
+        (should-not (smtpmail-client-gnus-tests--replied))
+        (should (= before (length (smtpmail-client-gnus-tests--filed))))
+        (message-replace-header "To" "bob@example.org")
+        (smtpmail-client-press "C-c C-c")
+        (smtpmail-client-accepted)
+        (should (smtpmail-client-gnus-tests--replied))
+        (should (= (1+ before) (length (smtpmail-client-gnus-tests--filed))))
+        (should (equal (plist-get (smtpmail-client-only server) :to)
+                       '("bob@example.org")))))))
+
 (provide 'smtpmail-client-gnus-tests)
 
 ;;; smtpmail-client-gnus-tests.el ends here

@@ -472,6 +472,78 @@ So does smtpmail-multi, which sets the variables for all that follows."
         (should (equal (smtpmail-client-field message "Subject") "Typo"))
         (should (string-prefix-p "The text\n" (smtpmail-client-body message)))))))
 
+;;;; In the background
+
+(ert-deftest smtpmail-client-message-background ()
+  "Copy and hook follow at once, or when the message was accepted."
+  (smtpmail-client-with (server 'plain)
+    (dolist (wait '(nil t))
+      (ert-info ((format "smtpmail-wait-for-acceptance %s" wait))
+        (smtpmail-client-in-background server
+          (let ((smtpmail-wait-for-acceptance wait)
+                (copy (expand-file-name (format "sent-%s" wait) home))
+                (sent 0))
+            (smtpmail-client-message-tests--compose
+                `((To . "bob@example.org") (Subject . "Hello") (Fcc . ,copy))
+              (insert "Text\n")
+              (add-hook 'message-sent-hook (lambda () (cl-incf sent)) nil t)
+              (smtpmail-client-stop server)
+              (smtpmail-client-answering '(("does not exist, create it" . t))
+                (smtpmail-client-press "C-c C-c")
+                ;; Emacs goes on, though the server says nothing.
+                (should-not (buffer-live-p draft))
+                (should (= 1 (length smtpmail-background--mails)))
+                (should (= (if wait 0 1) sent))
+                (should (eq (not wait) (file-exists-p copy)))
+                (smtpmail-client-go-on server)
+                (smtpmail-client-accepted)))
+            (should (= sent 1))
+            (should (string-match-p "^To: bob@example.org$"
+                                    (smtpmail-test-text copy)))
+            (should (equal (smtpmail-client-body (smtpmail-client-only server))
+                           "Text\n"))))))))
+
+(ert-deftest smtpmail-client-message-background-refused ()
+  "What is refused is edited and sent again; only then there is a copy."
+  (smtpmail-client-with (server 'plain)
+    (smtpmail-client-in-background server
+      (let ((smtpmail-wait-for-acceptance t)
+            (copy (expand-file-name "sent" home))
+            (sent 0))
+        (smtpmail-client-message-tests--compose
+            `((To . ,(plist-get server :refused)) (Subject . "Hello") (Fcc . ,copy))
+          (insert "Text\n")
+          (add-hook 'message-sent-hook (lambda () (cl-incf sent)) nil t)
+          (smtpmail-client-press "C-c C-c"))
+        (smtpmail-client-edit-refused)
+        (should-not (file-exists-p copy))
+        (should (= sent 0))
+        (message-replace-header "To" "bob@example.org")
+        (smtpmail-client-answering '(("does not exist, create it" . t))
+          (smtpmail-client-press "C-c C-c")
+          (smtpmail-client-accepted))
+        (should (= sent 1))
+        (should (string-match-p "^To: bob@example.org$" (smtpmail-test-text copy)))
+        (should (equal (smtpmail-client-body (smtpmail-client-only server))
+                       "Text\n"))))))
+
+(ert-deftest smtpmail-client-message-background-done-already ()
+  "Who does not wait reads in the notice what was done although it was refused."
+  (smtpmail-client-with (server 'plain)
+    (smtpmail-client-in-background server
+      (let ((copy (expand-file-name "sent" home)))
+        (smtpmail-client-message-tests--compose
+            `((To . ,(plist-get server :refused)) (Subject . "Hello") (Fcc . ,copy))
+          (insert "Text\n")
+          (setq message-send-actions '(ignore))
+          (smtpmail-client-answering '(("does not exist, create it" . t))
+            (smtpmail-client-press "C-c C-c")))
+        (smtpmail-background-tests--wait 'failed)
+        (with-current-buffer smtpmail-notice--buffer
+          (should (string-search "Done already: " (buffer-string)))
+          (should (string-search (abbreviate-file-name copy) (buffer-string)))
+          (should (string-search "the mark \"replied\"" (buffer-string))))))))
+
 (provide 'smtpmail-client-message-tests)
 
 ;;; smtpmail-client-message-tests.el ends here

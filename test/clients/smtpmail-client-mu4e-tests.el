@@ -347,6 +347,86 @@ Drafts, copies and queue are empty at first."
     (should-not (smtpmail-client-mu4e-tests--files "queue"))
     (should-not (string-search "queued mail" (smtpmail-client-mu4e-tests--redrawn)))))
 
+;;;; In the background
+
+(defun smtpmail-client-mu4e-tests--replied ()
+  "Return non-nil if the mail received is marked as replied to."
+  (seq-find (lambda (file) (string-match-p ":2,[A-Z]*R[A-Z]*\\'" file))
+            (smtpmail-client-mu4e-tests--files "inbox")))
+
+(defun smtpmail-client-mu4e-tests--reply (to)
+  "Reply to the mail received, to TO."
+  (mu4e-search "msgid:first@example.net")
+  (set-buffer (smtpmail-client-await
+               "the list of headers"
+               (lambda ()
+                 (when-let ((buffer (mu4e-get-headers-buffer)))
+                   (with-current-buffer buffer
+                     (goto-char (point-min))
+                     (and (ignore-errors (mu4e-message-at-point t)) buffer))))))
+  (mu4e-compose-reply)
+  (set-buffer (car (smtpmail-client-await
+                    "mu4e's draft" #'smtpmail-client-mu4e-tests--drafts)))
+  (message-replace-header "To" to)
+  (message-replace-header "Subject" "Hello")
+  (message-goto-body)
+  (insert "That.\n"))
+
+(defun smtpmail-client-mu4e-tests--not-replied ()
+  "Take the mark \"replied\" off the mail received."
+  (when (smtpmail-client-mu4e-tests--replied)
+    (smtpmail-client-await
+     "the mark to be gone"
+     (lambda ()
+       (mu4e--server-move "first@example.net" nil "-R")
+       (accept-process-output nil 0.2)
+       (not (smtpmail-client-mu4e-tests--replied))))))
+
+(ert-deftest smtpmail-client-mu4e-background ()
+  "mu4e's copy and mark come when the mail is in the outbox; it is accepted later.
+So it is whether one wants to wait or not: mu4e works on its draft's file."
+  (smtpmail-client-mu4e-tests--with (server 'plain)
+    (dolist (wait '(nil t))
+      (ert-info ((format "smtpmail-wait-for-acceptance %s" wait))
+        (smtpmail-client-mu4e-tests--not-replied)
+        (mapc #'delete-file (smtpmail-client-mu4e-tests--files "sent"))
+        (smtpmail-client-in-background server
+          (let ((smtpmail-wait-for-acceptance wait))
+            (smtpmail-client-mu4e-tests--reply "bob@example.org")
+            (smtpmail-client-stop server)
+            (smtpmail-client-press "C-c C-c")
+            ;; Emacs goes on, though the server says nothing.
+            (should (= 1 (length smtpmail-background--mails)))
+            (should (= 1 (length (smtpmail-client-mu4e-tests--files "sent"))))
+            (smtpmail-client-await "the mark \"replied\""
+                                   #'smtpmail-client-mu4e-tests--replied)
+            (smtpmail-client-await "the end of the draft"
+                                   (lambda ()
+                                     (null (smtpmail-client-mu4e-tests--drafts))))
+            (should (= 1 (length smtpmail-background--mails)))
+            (smtpmail-client-go-on server)
+            (smtpmail-client-accepted)
+            (should (= 1 (length (smtpmail-client-mu4e-tests--files "sent"))))
+            (let ((message (smtpmail-client-only server)))
+              (should (equal (plist-get message :to) '("bob@example.org"))))))))))
+
+(ert-deftest smtpmail-client-mu4e-background-refused ()
+  "The notice of a refusal names mu4e's copy; the draft that it makes is sent."
+  (smtpmail-client-mu4e-tests--with (server 'plain)
+    (smtpmail-client-in-background server
+      (smtpmail-client-mu4e-tests--compose (plist-get server :refused) "Text\n")
+      (smtpmail-test-wait "the notice" (lambda () smtpmail-notice--list))
+      (with-current-buffer smtpmail-notice--buffer
+        (should (string-match-p "Done already: the copy in .*/Maildir/sent/cur/"
+                                (buffer-string))))
+      (smtpmail-client-edit-refused)
+      (message-replace-header "To" "bob@example.org")
+      (smtpmail-client-press "C-c C-c")
+      (smtpmail-client-accepted)
+      (let ((message (smtpmail-client-only server)))
+        (should (equal (plist-get message :to) '("bob@example.org")))
+        (should (equal (smtpmail-client-body message) "Text\n"))))))
+
 (provide 'smtpmail-client-mu4e-tests)
 
 ;;; smtpmail-client-mu4e-tests.el ends here

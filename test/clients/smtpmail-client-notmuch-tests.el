@@ -185,6 +185,53 @@ notmuch's hook for copies runs after a mail was sent only."
                      "<first@example.net>"))
       (should (equal (smtpmail-client-body message) "Gr\374\337e \377?\n.\n")))))
 
+;;;; In the background
+
+(ert-deftest smtpmail-client-notmuch-background ()
+  "In the background the copy is filed at once, or when the mail was accepted."
+  (smtpmail-client-notmuch-tests--with (server 'plain)
+    (dolist (wait '(nil t))
+      (ert-info ((format "smtpmail-wait-for-acceptance %s" wait))
+        (smtpmail-client-in-background server
+          (let* ((smtpmail-wait-for-acceptance wait)
+                 (notmuch-fcc-dirs "sent +sent -unread")
+                 (before (smtpmail-client-notmuch-tests--sent))
+                 (draft (smtpmail-client-notmuch-tests--write "bob@example.org"
+                                                              "Grüße\n")))
+            (smtpmail-client-stop server)
+            (smtpmail-client-press "C-c C-c")
+            ;; Emacs goes on, though the server says nothing.
+            (should-not (buffer-live-p draft))
+            (should (= 1 (length smtpmail-background--mails)))
+            (should (= (if wait before (1+ before))
+                       (smtpmail-client-notmuch-tests--sent)))
+            (smtpmail-client-go-on server)
+            (smtpmail-client-accepted)
+            (should (= (1+ before) (smtpmail-client-notmuch-tests--sent)))
+            (should (equal (smtpmail-client-decoded-body
+                            (smtpmail-client-only server))
+                           "Grüße\n"))))))))
+
+(ert-deftest smtpmail-client-notmuch-background-refused ()
+  "What is refused is edited and sent again; only then there is a copy."
+  (smtpmail-client-notmuch-tests--with (server 'plain)
+    (smtpmail-client-in-background server
+      (let* ((smtpmail-wait-for-acceptance t)
+             (notmuch-fcc-dirs "sent +sent -unread")
+             (before (smtpmail-client-notmuch-tests--sent)))
+        (smtpmail-client-notmuch-tests--write (plist-get server :refused) "Text\n")
+        (smtpmail-client-press "C-c C-c")
+        (smtpmail-client-edit-refused)
+        (should (= before (smtpmail-client-notmuch-tests--sent)))
+        (message-replace-header "To" "bob@example.org")
+        (smtpmail-client-press "C-c C-c")
+        (should (= before (smtpmail-client-notmuch-tests--sent)))
+        (smtpmail-client-accepted)
+        (should (= (1+ before) (smtpmail-client-notmuch-tests--sent)))
+        (let ((message (smtpmail-client-only server)))
+          (should (equal (plist-get message :to) '("bob@example.org")))
+          (should (equal (smtpmail-client-body message) "Text\n")))))))
+
 (provide 'smtpmail-client-notmuch-tests)
 
 ;;; smtpmail-client-notmuch-tests.el ends here

@@ -36,6 +36,7 @@
 (require 'smtpmail)
 (require 'smtpmail-test)
 (require 'smtpmail-real)
+(require 'smtpmail-background-test)
 
 ;;;; The server
 
@@ -120,6 +121,68 @@ octets with LF line ends.  Neither more nor fewer may be there."
 (defun smtpmail-client-nothing-arrived (server)
   "Check that SERVER got nothing since last asked."
   (smtpmail-real-check-nothing-arrived server))
+
+;;;; In the background
+
+(defmacro smtpmail-client-in-background (server &rest body)
+  "Run BODY, in which what is sent to SERVER goes in the background."
+  (declare (indent 1) (debug t))
+  `(let ((smtpmail-send-in-background t)
+         (smtpmail-wait-for-acceptance nil)
+         (smtpmail-undo-seconds 0)
+         (smtpmail-background--resumed t)
+         (smtpmail-sent-functions '(smtpmail-background-tests--sent))
+         (smtpmail-failed-functions '(smtpmail-background-tests--failed))
+         (noninteractive nil))
+     (smtpmail-background-tests--reset)
+     (unwind-protect (progn ,@body)
+       (smtpmail-client-go-on ,server)
+       (smtpmail-background-tests--reset))))
+
+(defun smtpmail-client--signal (server number)
+  "Send signal NUMBER to all processes of SERVER that its driver started."
+  (let ((parents (list (process-id (alist-get (intern (plist-get server :server))
+                                              smtpmail-real--processes)))))
+    (while parents
+      (setq parents
+            (seq-filter (lambda (pid)
+                          (memql (alist-get 'ppid (process-attributes pid))
+                                 parents))
+                        (list-system-processes)))
+      (dolist (pid parents)
+        (signal-process pid number)))))
+
+(defun smtpmail-client-stop (server)
+  "Let SERVER stand still: it takes connections and says nothing."
+  (smtpmail-client--signal server 'SIGSTOP))
+
+(defun smtpmail-client-go-on (server)
+  "Let SERVER go on."
+  (smtpmail-client--signal server 'SIGCONT))
+
+(defun smtpmail-client-accepted ()
+  "Wait until the message under way is accepted, and do what waited for that."
+  (let ((facts (car (smtpmail-background-tests--wait 'sent))))
+    (should (string-prefix-p "250 " (plist-get facts :reply)))
+    (while (> (smtpmail-ask-count) 0)
+      (smtpmail-ask--now))))
+
+(defun smtpmail-client-edit-refused ()
+  "Wait until the message under way is refused; press the button that edits it.
+Its draft is the current buffer then."
+  (should (eq 'refused (plist-get (car (smtpmail-background-tests--wait 'failed))
+                                  :state)))
+  (should (equal '(refused) (smtpmail-background-tests--states)))
+  (with-current-buffer smtpmail-notice--buffer
+    (should (string-match-p "^Not sent: \"Hello\"\n  .*550 5\\.1\\.1" (buffer-string)))
+    (goto-char (point-min))
+    (search-forward "Edit")
+    (smtpmail-client-answering '(("Take the message out of the outbox" . t))
+      (push-button (1- (point)))
+      (set-buffer (window-buffer (selected-window)))))
+  (set-buffer (window-buffer (selected-window)))
+  (should-not (smtpmail-background-tests--states))
+  (should-not smtpmail-notice--list))
 
 ;;;; What arrived
 

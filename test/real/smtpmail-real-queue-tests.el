@@ -76,6 +76,41 @@ The number is its subject, the time that at which the server took it."
       ;; All over one connection.
       (should (= 1 (smtpmail-real-count "220 .*ESMTP" (smtpmail-real-trace server)))))))
 
+(smtpmail-real-deftest text-refused-at-its-end (postfix)
+  "A text refused at its end leaves a transaction open; the next message goes.
+With DATA (port ssl) and with BDAT."
+  (dolist (kind '(ssl starttls))
+    (ert-info ((symbol-name kind))
+      (smtpmail-real-queue-tests--refused-at-the-end server kind))))
+
+(defun smtpmail-real-queue-tests--refused-at-the-end (server kind)
+  "Queue three messages, of which SERVER refuses the second, and flush by KIND."
+  (smtpmail-real-with
+      (server 'starttls
+       smtpmail-stream-type kind
+       smtpmail-smtp-service (smtpmail-real-port server kind)
+       auth-sources (list (smtpmail-real--authinfo server kind))
+       smtpmail-queue-dir (file-name-as-directory
+                           (make-temp-file
+                            (expand-file-name "queue" smtpmail-real--directory) t)))
+    (let ((smtpmail-queue-mail t))
+      (dolist (sender '("alice" "late" "alice"))
+        (with-temp-buffer
+          (let ((user-mail-address (concat sender "@example.org")))
+            (insert "To: bob@example.org\nSubject: Hello\n"
+                    mail-header-separator "\nText\n")
+            (smtpmail-send-it)))))
+    (should (string-match-p "1 of 3 queued messages not sent.*451 4\\.3\\.0"
+                            (error-message-string
+                             (should-error (smtpmail-send-queued-mail)))))
+    (should (equal '(deferred)
+                   (mapcar (lambda (entry) (plist-get entry :state))
+                           (plist-get (smtpmail-outbox-entries) :entries))))
+    (should (smtpmail-real--await smtpmail-real--delivery-limit
+                                  (= 2 (length (smtpmail-real--unseen server)))))
+    (setq smtpmail-real--seen (append (smtpmail-real--unseen server)
+                                      smtpmail-real--seen))))
+
 (provide 'smtpmail-real-queue-tests)
 
 ;;; smtpmail-real-queue-tests.el ends here

@@ -5,6 +5,7 @@ mod support;
 use smtpmail_core::delivery::{Answer, Delivery, Envelope, Event, Probe, Question, Request};
 use smtpmail_core::smtp::address::ReversePath;
 use smtpmail_core::smtp::failure::{Failure, FailureKind, Phase};
+use smtpmail_core::smtp::options::DeliveryOptions;
 use smtpmail_core::smtp::sasl::Mechanism;
 use smtpmail_test_server::Server;
 
@@ -16,6 +17,7 @@ fn probe(server: &Server, recipients: &[&str]) -> Request {
     let envelope = Envelope {
         reverse_path: ReversePath::parse("ada@example.org").expect("a good address"),
         recipients: mailboxes(recipients),
+        options: DeliveryOptions::default(),
     };
     all.probe = Some(Probe {
         envelope: (!recipients.is_empty()).then_some(envelope),

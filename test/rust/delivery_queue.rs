@@ -16,6 +16,7 @@ use smtpmail_core::delivery::{
 use smtpmail_core::outbox::{Listed, NewEntry, State, Text as EntryText};
 use smtpmail_core::smtp::address::ReversePath;
 use smtpmail_core::smtp::failure::{Failure, FailureKind};
+use smtpmail_core::smtp::options::DeliveryOptions;
 use smtpmail_test_server::Server;
 
 use self::outbox_support::{Scratch, entry};
@@ -53,6 +54,7 @@ fn flush_of(directory: PathBuf, listed: &[Listed], base: Request) -> Request {
     let messages = listed.iter().enumerate().map(|(number, entry)| MailObject {
         number,
         envelope: Envelope {
+            options: DeliveryOptions::default(),
             reverse_path: ReversePath::parse("ada@example.org").expect("a good address"),
             recipients: mailboxes(
                 &entry
@@ -441,10 +443,11 @@ fn flushing(scratch: &Scratch, server: &Server) -> Child {
 #[test]
 fn killed_at_any_moment_nothing_is_lost_and_nothing_goes_twice() {
     const RUNS: u32 = 120;
-    const MESSAGES: usize = 18;
-    let began = Instant::now();
+    // Three windows: one under way, one being marked, one waiting.
+    const MESSAGES: usize = 36;
     let whole = {
         let (server, scratch) = (start(options()), queue(MESSAGES));
+        let began = Instant::now();
         let mut child = flushing(&scratch, &server);
         assert!(child.wait().expect("ended").success());
         assert_eq!(arrived(&server).len(), MESSAGES);

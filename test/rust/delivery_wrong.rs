@@ -242,6 +242,25 @@ fn a_reply_too_many() {
 }
 
 #[test]
+fn a_reply_too_many_without_enhanced_status_codes() {
+    let caps = ["PIPELINING", "CHUNKING"].map(String::from).to_vec();
+    for (behind, known) in [("554 no", false), ("250 yes", false), ("421 going", true)] {
+        // What is due to BDAT comes at once with one too many before it.
+        let rule = format!(r"rcpt#1=reply 250 ok\r\n250 again\r\n{behind}");
+        let mut options = options_on(&[&rule]);
+        options.caps = Some(caps.clone());
+        let server = start(options);
+        let ended = deliver(several(&server, 1));
+        let verdict = &ended.report.verdict;
+        let right = match known {
+            true => matches!(verdict, Verdict::Accepted(_)),
+            false => matches!(verdict, Verdict::Unknown(_)),
+        };
+        assert!(right, "{behind}: {verdict:?}\n{}", ended.trace());
+    }
+}
+
+#[test]
 fn extensions_that_tls_takes_away() {
     let mut options = options();
     options.caps_tls = Some(vec!["SIZE 1000000".into()]);

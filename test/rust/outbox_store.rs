@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use outbox_support::{Scratch, add, entry, id_of, name, states, text};
 use smtpmail_core::outbox::{
-    ErrorKind, Facts, Outbox, Outcome, RefusedRecipient, State, Step, Text, Value,
+    ErrorKind, Facts, Obstacle, Outbox, Outcome, RefusedRecipient, State, Step, Text, Unmarked,
+    Value,
 };
 
 fn later() -> SystemTime {
@@ -316,7 +317,14 @@ fn what_another_program_sent_meanwhile_is_not_sent() {
         .into();
     fs::remove_file(scratch.file(gone.as_str())).expect("there");
     fs::remove_file(scratch.file(&format!("{gone}.el"))).expect("there");
-    assert_eq!(outbox.mark_sending(&mut claims).expect("marked"), [gone]);
+    let unmarked = Unmarked {
+        name: gone,
+        why: Obstacle::Gone,
+    };
+    assert_eq!(
+        outbox.mark_sending(&mut claims).expect("marked"),
+        [unmarked]
+    );
     assert!(
         !claims[0]
             .settle(Outcome::Waiting)

@@ -99,6 +99,7 @@ fn shown(output: &Output) -> Vec<String> {
         Output::Finished(id, outcome) => format!("finished {id} {}", outcome_shown(outcome)),
         Output::Done(None) => "done".into(),
         Output::Note(text) => format!("note {text}"),
+        Output::LeftOut(text) => format!("left out {text}"),
         Output::Done(Some(failure)) => format!("done {}", failure_shown(failure)),
     };
     vec![format!("L: {line}")]

@@ -12,6 +12,7 @@ use smtpmail_core::smtp::dialogue::{
     Dialogue, Input, LoginAnswer, MAX_MESSAGES_IN_FLIGHT, Message, Output, Plan, RefusedRecipients,
     SaslContext, Security, SpeedUp, Verdict,
 };
+use smtpmail_core::smtp::options::DeliveryOptions;
 use smtpmail_core::smtp::reply::Reply;
 use smtpmail_core::smtp::sasl::{Credentials, Mechanism};
 use smtpmail_core::smtp::secret::Secret;
@@ -119,6 +120,7 @@ impl Connection {
                 eight_bit: false,
                 header_eight_bit: false,
                 longest_line: 78,
+                options: DeliveryOptions::default(),
             });
         }
     }

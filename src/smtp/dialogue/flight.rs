@@ -4,9 +4,9 @@
 //! With CHUNKING the text follows its envelope at once where the replies to the
 //! recipients could change nothing, and the next envelope follows the text.
 
-use super::super::command::{Command, MailParameters};
+use super::super::command::Command;
 use super::super::content::Framing;
-use super::super::failure::{Failure, FailureKind, Phase};
+use super::super::failure::{Failure, Phase};
 use super::super::reply::{Reply, ReplyClass};
 use super::speed::SpeedUp;
 use super::transaction::{Message, MessageId, Step, Transaction, Verdict};
@@ -128,10 +128,7 @@ impl Dialogue {
             };
         }
         if chunk && abandoned.is_none() && self.is_of_an_address(reply) {
-            let failure = failure.of_kind(FailureKind::Protocol);
-            self.outputs
-                .push_back(Output::SwitchOff(SpeedUp::Chunking, failure.clone()));
-            return self.end(failure);
+            return self.on_chunk_unanswered(failure);
         }
         let verdict = match (abandoned, reply.class()) {
             // Neither yes nor no: the end leaves it unknown.
@@ -144,9 +141,10 @@ impl Dialogue {
         let accepted = matches!(verdict, Verdict::Accepted(_));
         self.proven |= accepted;
         self.finish(id, verdict);
-        // A refused BDAT leaves the server where only RSET helps (RFC 3030 §2);
+        // A refused BDAT leaves the server where only RSET helps (RFC 3030 §2), and
+        // so does a text that Postfix refuses at its end, against RFC 5321 §4.1.1.4;
         // a transaction that rides behind it has said it already.
-        self.reset_needed |= chunk && !accepted && self.transactions.is_empty();
+        self.reset_needed |= !accepted && self.transactions.is_empty();
         self.advance();
     }
 
@@ -282,23 +280,20 @@ impl Dialogue {
     fn begin_transaction(&mut self, message: Message) {
         let id = message.id;
         self.note_lacks(&message);
-        // Behind a BDAT that may yet be refused (RFC 3030 §2).
-        let behind_chunk = (self.transactions.back()).is_some_and(|t| t.framing == Framing::Chunk);
-        if std::mem::take(&mut self.reset_needed) || behind_chunk {
+        // Behind a text that may yet be refused, and leave its transaction open.
+        let behind_another = !self.transactions.is_empty();
+        if std::mem::take(&mut self.reset_needed) || behind_another {
             self.backlog.push_back((Command::Rset, Due::Rset));
         }
-        let parameters = MailParameters {
-            size: self.capabilities.size.map(|_| message.octets),
-            eight_bit: message.eight_bit && self.capabilities.eight_bit_mime,
-            smtputf8: self.says_smtputf8(&message),
-        };
+        let parameters = self.mail_parameters(&message);
         self.backlog.push_back((
             Command::Mail(message.reverse_path.clone(), parameters),
             Due::Mail(id),
         ));
         for (index, recipient) in message.recipients.iter().enumerate() {
-            self.backlog
-                .push_back((Command::Rcpt(recipient.clone()), Due::Recipient(id, index)));
+            let options = self.recipient_options(&message, recipient);
+            let rcpt = Command::Rcpt(recipient.clone(), options);
+            self.backlog.push_back((rcpt, Due::Recipient(id, index)));
         }
         let framing = match self.capabilities.chunking {
             true => Framing::Chunk,

@@ -125,6 +125,29 @@ impl Dialogue {
             && subject == Some(1)
     }
 
+    /// Whether the last reply due, the acceptance of a chunk, is one too many that
+    /// came before, for more stands behind it. Without enhanced status codes
+    /// nothing else shows that, and only where the replies come together.
+    pub(super) fn is_one_too_many(&self, reply: &Reply) -> bool {
+        let of_chunk = |id| {
+            let transaction = self.transactions.iter().find(|t| t.message.id == id);
+            transaction.is_some_and(|t| t.framing == Framing::Chunk && t.text_sent)
+        };
+        matches!(self.state, State::Transacting)
+            && reply.class() == ReplyClass::Completed
+            && self.due.len() == 1
+            && matches!(self.due.front(), Some((Due::Final(id), _)) if of_chunk(*id))
+    }
+
+    /// What stands in the place of the reply to BDAT is another one: what became
+    /// of the message cannot be known.
+    pub(super) fn on_chunk_unanswered(&mut self, failure: Failure) {
+        let failure = failure.of_kind(FailureKind::Protocol);
+        self.outputs
+            .push_back(Output::SwitchOff(SpeedUp::Chunking, failure.clone()));
+        self.end(failure);
+    }
+
     /// Whether the reply to BDAT says that the server does not know it: the
     /// message was not taken, and none of those behind it can have been (RFC 5321
     /// §4.2.4: 500, 502). Other complaints of its syntax or its place tell of that

@@ -10,6 +10,7 @@ use super::super::address::{Mailbox, ReversePath};
 use super::super::command::Command;
 use super::super::content::Framing;
 use super::super::failure::{Failure, FailureKind, Phase};
+use super::super::options::DeliveryOptions;
 use super::super::reply::{EnhancedStatus, Reply, ReplyClass};
 use super::RefusedRecipients;
 use super::flight::Due;
@@ -36,6 +37,8 @@ pub struct Message {
     pub header_eight_bit: bool,
     /// Octets of its longest line, without the CRLF.
     pub longest_line: usize,
+    /// What it asks of the server.
+    pub options: DeliveryOptions,
 }
 
 impl Message {

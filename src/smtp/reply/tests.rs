@@ -82,6 +82,24 @@ fn forms_that_servers_send() {
 }
 
 #[test]
+fn what_stands_behind_a_reply() {
+    for (stream, behind) in [
+        (&b"250 ok\r\n"[..], None),
+        (b"250 ok\r\n55", None),
+        (b"250 ok\r\n55x", None),
+        (b"250 ok\r\n554", Some(554)),
+        (b"250 ok\r\n421 bye\r\n", Some(421)),
+    ] {
+        let mut reader = ReplyReader::default();
+        assert_eq!(reader.next_code(), None);
+        reader.feed(stream);
+        assert_eq!(reader.next_code(), Some(250));
+        assert!(reader.next_reply().is_ok_and(|reply| reply.is_some()));
+        assert_eq!(reader.next_code(), behind, "{stream:?}");
+    }
+}
+
+#[test]
 fn what_is_no_reply() {
     for stream in [
         &b"hello\r\n"[..],

@@ -15,6 +15,7 @@ use smtpmail_core::smtp::dialogue::{
     Question, RefusedRecipients, SaslContext, Security, Verdict,
 };
 use smtpmail_core::smtp::failure::{Failure, FailureKind, Phase};
+use smtpmail_core::smtp::options::DeliveryOptions;
 use smtpmail_core::smtp::reply::{Reply, ReplyClass};
 use smtpmail_core::smtp::sasl::{Credentials, Mechanism};
 use smtpmail_core::smtp::secret::Secret;
@@ -71,6 +72,7 @@ pub fn message(id: MessageId, recipients: usize, octets: u64) -> Message {
         eight_bit: false,
         header_eight_bit: false,
         longest_line: 78,
+        options: DeliveryOptions::default(),
     }
 }
 
@@ -215,7 +217,7 @@ impl Observer {
 
     fn observe(&mut self, output: Output) {
         match output {
-            Output::Note(_) => {}
+            Output::Note(_) | Output::LeftOut(_) => {}
             Output::Send(commands) => commands.iter().for_each(|command| self.sent(command)),
             Output::StartTls => self.tls_wanted = true,
             Output::SendText(id, framing) => {
@@ -324,7 +326,7 @@ impl Observer {
                 self.riders += usize::from(self.due.contains(&Due::Auth));
                 Due::Mail(self.current)
             }
-            Command::Rcpt(mailbox) => {
+            Command::Rcpt(mailbox, _) => {
                 assert!(mailbox.as_str().starts_with(&format!("m{}r", self.current)));
                 Due::Recipient(self.current)
             }
@@ -513,6 +515,11 @@ pub fn walk(seed: u16, extensions: u16, choices: impl Iterator<Item = u16>) -> R
     let mut observer = Observer::new(plan(seed));
     for choice in choices {
         observer.step(choice, extensions);
+    }
+    // Few choices say that no more comes, and a walk should often end as most
+    // connections do.
+    if seed >> 15 == 1 {
+        observer.handle(Input::NoMoreMessages);
     }
     let quit = usize::from(observer.quit);
     let logged_in = usize::from(observer.dialogue.is_logged_in());

@@ -21,6 +21,7 @@ use smtpmail_core::delivery::{
 use smtpmail_core::smtp::address::{EhloName, Mailbox, ReversePath};
 use smtpmail_core::smtp::dialogue::{LoginAnswer, Plan, RefusedRecipients, SaslContext, Security};
 use smtpmail_core::smtp::failure::{Failure, FailureKind, Phase};
+use smtpmail_core::smtp::options::DeliveryOptions;
 use smtpmail_core::smtp::sasl::{Credentials, Mechanism};
 use smtpmail_core::smtp::secret::Secret;
 use smtpmail_test_server::{Options, Server};
@@ -200,6 +201,7 @@ pub fn request_to(port: u16, authority: PathBuf) -> Request {
         messages: vec![MailObject {
             number: 0,
             envelope: Envelope {
+                options: DeliveryOptions::default(),
                 reverse_path: ReversePath::parse("ada@example.org").expect("a good address"),
                 recipients: mailboxes(&["bob@example.net"]),
             },
@@ -208,6 +210,7 @@ pub fn request_to(port: u16, authority: PathBuf) -> Request {
         probe: None,
         unsendable: Vec::new(),
         queue: None,
+        despite_readers: false,
         attempts: 1,
         limits: patient(),
         traced_octets: 0,

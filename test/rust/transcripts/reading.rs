@@ -9,6 +9,7 @@ use smtpmail_core::smtp::dialogue::{
     LoginAnswer, Message, Plan, RefusedRecipients, SaslContext, Security, SpeedUp,
 };
 use smtpmail_core::smtp::failure::FailureKind;
+use smtpmail_core::smtp::options::{DeliveryOptions, Dsn, EnvelopeId, Notify, Priority, Returned};
 use smtpmail_core::smtp::sasl::{Credentials, Mechanism};
 use smtpmail_core::smtp::secret::Secret;
 
@@ -150,7 +151,8 @@ fn plan(text: &str) -> (Plan, Vec<Mechanism>) {
     (plan, mechanisms)
 }
 
-/// `from=PATH to=A,B octets=N eight-bit[=header] longest-line=N`.
+/// `from=PATH to=A,B octets=N eight-bit[=header] longest-line=N dsn=WORD,… priority=N
+/// require-tls`.
 fn message(text: &str, id: u64) -> Message {
     let mut message = Message {
         id,
@@ -160,6 +162,7 @@ fn message(text: &str, id: u64) -> Message {
         eight_bit: false,
         header_eight_bit: false,
         longest_line: 78,
+        options: DeliveryOptions::default(),
     };
     for (key, value) in text.split_whitespace().map(setting) {
         match (key, value) {
@@ -173,11 +176,52 @@ fn message(text: &str, id: u64) -> Message {
             ("eight-bit", "header") => {
                 (message.eight_bit, message.header_eight_bit) = (true, true);
             }
+            ("dsn", words) => message.options.dsn = Some(dsn(words)),
+            ("priority", number) => {
+                message.options.priority = Priority::new(number.parse().expect(number));
+            }
+            ("require-tls", "") => message.options.require_tls = true,
             ("longest-line", number) => message.longest_line = number.parse().expect(number),
             _ => panic!("no such setting of a message: {key}={value}"),
         }
     }
     message
+}
+
+/// `never`, `success`, `failure`, `delay`, `full`, `headers`, `demanded`, `id:TEXT`.
+fn dsn(words: &str) -> Dsn {
+    let mut dsn = Dsn::default();
+    for word in words.split(',') {
+        let (mut success, mut failure, mut delay) = match dsn.notify {
+            Notify::When {
+                success,
+                failure,
+                delay,
+            } => (success, failure, delay),
+            _ => (false, false, false),
+        };
+        match word {
+            "full" => dsn.returned = Some(Returned::Full),
+            "headers" => dsn.returned = Some(Returned::Headers),
+            "demanded" => dsn.demanded = true,
+            "never" => dsn.notify = Notify::Never,
+            "success" => success = true,
+            "failure" => failure = true,
+            "delay" => delay = true,
+            _ => {
+                let id = word.strip_prefix("id:").expect(word);
+                dsn.envelope_id = EnvelopeId::new(id);
+            }
+        }
+        if success || failure || delay {
+            dsn.notify = Notify::When {
+                success,
+                failure,
+                delay,
+            };
+        }
+    }
+    dsn
 }
 
 /// Reads a transcript, or says by a panic what is wrong with it.

@@ -25,6 +25,7 @@ mod content;
 mod json;
 mod login;
 mod options;
+mod parameters;
 mod path;
 mod scram;
 mod script;

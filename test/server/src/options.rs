@@ -37,6 +37,8 @@ Runs until standard input ends.
   --user NAME --password SECRET
                          who may log in; repeatable
   --require-auth         530 to MAIL without login
+  --refuse-parameters LIST
+                         555 to these of MAIL and RCPT, announced or not
   --refuse-binding       refuse SCRAM's channel binding, announced or not
   --require-tls          530 to all that matters without TLS
   --max-size N           552 beyond N bytes, at MAIL and at the end
@@ -104,6 +106,8 @@ pub struct Options {
     pub users: Vec<(String, String)>,
     /// Whether MAIL needs a login.
     pub require_auth: bool,
+    /// Parameters of MAIL and RCPT that are refused, though they may be announced.
+    pub refused_parameters: Vec<String>,
     /// Whether channel binding is refused, though it may be announced.
     pub refuse_binding: bool,
     /// Whether mail needs TLS.
@@ -141,6 +145,7 @@ impl Options {
             caps_tls: None,
             users: Vec::new(),
             require_auth: false,
+            refused_parameters: Vec::new(),
             refuse_binding: false,
             require_tls: false,
             max_size: None,
@@ -287,6 +292,7 @@ impl CommandLine {
                     options.users.push((name, value()?));
                 }
                 "--require-auth" => options.require_auth = true,
+                "--refuse-parameters" => options.refused_parameters = split_list(&value()?),
                 "--refuse-binding" => options.refuse_binding = true,
                 "--require-tls" => options.require_tls = true,
                 "--max-size" => options.max_size = Some(number(&value()?)?),

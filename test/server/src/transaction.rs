@@ -1,5 +1,5 @@
 //! The commands of a mail transaction: MAIL, RCPT, DATA, BDAT (RFC 5321 §3.3,
-//! 1870, 3030, 6152, 6531), up to the stored message.
+//! 3030), up to the stored message.
 
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ pub(crate) struct Transaction {
 }
 
 /// A refusal: code, enhanced status code, text.
-type Refusal = (u16, &'static str, &'static str);
+pub(crate) type Refusal = (u16, &'static str, &'static str);
 
 impl Session {
     fn refuse(&self, (code, status, text): Refusal) -> Vec<u8> {
@@ -69,9 +69,7 @@ impl Session {
         if !address.is_empty() && !path::is_mailbox(&address) {
             return Err((501, "5.1.7", "Bad sender address"));
         }
-        for parameter in &parameters {
-            self.check_mail_parameter(parameter)?;
-        }
+        self.check_mail_parameters(&parameters)?;
         let has = |wanted: &str| {
             parameters
                 .iter()
@@ -91,51 +89,6 @@ impl Session {
             chunks: None,
             has_failed: false,
         })
-    }
-
-    /// A parameter is good when its extension was announced and its value is one.
-    fn check_mail_parameter(&self, parameter: &str) -> Result<(), Refusal> {
-        let (keyword, value) = parameter
-            .split_once('=')
-            .map_or((parameter, None), |(name, value)| (name, Some(value)));
-        let keyword = keyword.to_ascii_uppercase();
-        let extension = match (keyword.as_str(), value) {
-            ("BODY", Some(body)) if body.eq_ignore_ascii_case("BINARYMIME") => "BINARYMIME",
-            ("BODY", _) => "8BITMIME",
-            ("RET" | "ENVID", _) => "DSN",
-            (keyword @ ("SIZE" | "SMTPUTF8" | "AUTH"), _) => keyword,
-            _ => return Err((555, "5.5.4", "Unknown parameter")),
-        };
-        if !self.announces(extension) {
-            return Err((555, "5.5.4", "Parameter of an extension that is not here"));
-        }
-        let is_good = match (keyword.as_str(), value) {
-            ("SMTPUTF8", value) => value.is_none(),
-            (_, None) => false,
-            ("SIZE", Some(size)) => match size.parse::<u64>() {
-                Ok(size) if self.is_too_big_to_announce(size) => {
-                    return Err((552, "5.3.4", "Message too big"));
-                }
-                parsed => parsed.is_ok(),
-            },
-            ("BODY", Some(body)) => ["7BIT", "8BITMIME", "BINARYMIME"]
-                .iter()
-                .any(|known| body.eq_ignore_ascii_case(known)),
-            ("RET", Some(ret)) => {
-                ret.eq_ignore_ascii_case("FULL") || ret.eq_ignore_ascii_case("HDRS")
-            }
-            _ => true,
-        };
-        if is_good {
-            Ok(())
-        } else {
-            Err((501, "5.5.4", "Bad value of a parameter"))
-        }
-    }
-
-    fn is_too_big_to_announce(&self, size: u64) -> bool {
-        let options = &self.server.options;
-        !options.size_at_dot && options.max_size.is_some_and(|limit| size > limit)
     }
 
     pub(crate) fn rcpt(&mut self, argument: &str) -> Result<(), Stop> {
@@ -182,17 +135,7 @@ impl Session {
         if !address.is_ascii() && !transaction.is_smtputf8 {
             return Err((553, "5.6.7", "Address needs SMTPUTF8"));
         }
-        let is_of_dsn = |parameter: &String| {
-            let keyword = parameter
-                .split('=')
-                .next()
-                .unwrap_or_default()
-                .to_ascii_uppercase();
-            self.announces("DSN") && matches!(keyword.as_str(), "NOTIFY" | "ORCPT")
-        };
-        if !parameters.iter().all(is_of_dsn) {
-            return Err((555, "5.5.4", "Unknown parameter"));
-        }
+        self.check_rcpt_parameters(parameters, transaction.is_smtputf8)?;
         if self
             .server
             .options

@@ -380,3 +380,36 @@ fn a_dropped_server_ends_its_sessions() {
     assert_eq!(client.rest().expect("an end, not a time limit"), b"");
     drop(fs::remove_dir_all(spool));
 }
+
+#[test]
+fn parameters_are_held_to_their_grammar() {
+    let mut options = options().caps("STARTTLS,DSN,MT-PRIORITY MIXER,REQUIRETLS,SIZE");
+    options.refused_parameters = vec!["envid".to_owned()];
+    let server = start(options);
+    let mut client = greeted(&server);
+    for (parameters, code) in [
+        ("RET=HDRS", "250"),
+        ("RET=NONE", "501"),
+        ("RET=HDRS RET=FULL", "501"),
+        ("ENVID=x", "555"),
+        ("MT-PRIORITY=-9", "250"),
+        ("MT-PRIORITY=10", "501"),
+        ("MT-PRIORITY=+1", "501"),
+        // Only within TLS.
+        ("REQUIRETLS", "501"),
+        ("SMTPUTF8", "555"),
+        ("NOTIFY=NEVER", "555"),
+    ] {
+        client.expect(&format!("MAIL FROM:<a@example.org> {parameters}"), code);
+        client.expect("RSET", "250");
+    }
+    client.expect("MAIL FROM:<a@example.org>", "250");
+    for (parameters, code) in [
+        ("NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+2Bc@example.org", "250"),
+        ("NOTIFY=NEVER,DELAY", "501"),
+        ("ORCPT=b@example.org", "501"),
+        ("RET=FULL", "555"),
+    ] {
+        client.expect(&format!("RCPT TO:<b@example.org> {parameters}"), code);
+    }
+}

@@ -21,6 +21,8 @@ USER = "alice"
 # Every recipient in MAIL_DOMAIN is accepted but these.
 REFUSED_RECIPIENT = "refused@example.org"  # 550 5.1.1
 GREYLISTED_RECIPIENT = "greylisted@example.org"  # 450 4.2.0
+# Postfix only: what comes from here is refused when its text is there, with 451.
+REFUSED_TEXT_SENDER = "late@example.org"
 
 # Above 25 MiB in base64 (34 MB), below what would make a test of the limit slow.
 MESSAGE_SIZE_LIMIT_OCTETS = 60_000_000

@@ -10,6 +10,7 @@ from .places import (
     GREYLISTED_RECIPIENT,
     MESSAGE_SIZE_LIMIT_OCTETS,
     REFUSED_RECIPIENT,
+    REFUSED_TEXT_SENDER,
     SERVER_HOSTNAME,
     SOURCES,
     USER,
@@ -41,14 +42,18 @@ class Postfix:
         """Raise `CannotRun` where the machine forbids what it needs."""
         namespace.require()
 
-    def start(self, run):
-        """Start Postfix for RUN; return the started server."""
+    def start(self, run, ports=None, settings=""):
+        """Start Postfix for RUN; return the started server.
+
+        PORTS (kind -> number) are those of an earlier start, which it goes on from;
+        SETTINGS are more lines of main.cf.
+        """
         root = self.fetch()
         inside = namespace.Namespace(root, run.directory, run.log)
-        ports = dict(zip(("plain", "starttls", "ssl"), process.free_ports(3)))
+        ports = ports or dict(zip(("plain", "starttls", "ssl"), process.free_ports(3)))
         plugins = [ROOT / path.relative_to(root) for path in root.glob("usr/lib/*/sasl2")]
         environment = {**namespace.ENVIRONMENT, "SASL_PATH": ":".join(map(str, plugins))}
-        _write_configuration(run, ports)
+        _write_configuration(run, ports, settings)
         _make_directories(run.directory)
         database = namespace.make_sasl_user(inside, environment, run, SERVER_HOSTNAME, USER)
         # smtpd reads it after it has given up root.
@@ -62,7 +67,7 @@ class Postfix:
         return run.started(running, ports, version, inside.stop)
 
 
-def _write_configuration(run, ports):
+def _write_configuration(run, ports, settings):
     etc = run.directory / "etc"
     etc.mkdir(exist_ok=True)
     sources = SOURCES / "postfix"
@@ -71,6 +76,7 @@ def _write_configuration(run, ports):
         + f"\nmyhostname = {SERVER_HOSTNAME}\n"
         + f"message_size_limit = {MESSAGE_SIZE_LIMIT_OCTETS}\n"
         + f"smtpd_sasl_local_domain = {SERVER_HOSTNAME}\n"
+        + settings
     )
     services = (sources / "master.cf").read_text()
     for kind, port in ports.items():
@@ -79,6 +85,9 @@ def _write_configuration(run, ports):
     (etc / "recipient_access").write_text(
         f"{REFUSED_RECIPIENT} 550 5.1.1 No such mailbox here\n"
         f"{GREYLISTED_RECIPIENT} 450 4.2.0 Greylisted, come back later\n"
+    )
+    (etc / "sender_access").write_text(
+        f"{REFUSED_TEXT_SENDER} 451 4.3.0 Not now, after all\n"
     )
     # Debian's patch: the library looks in `sasl` beside main.cf.
     (etc / "sasl").mkdir(exist_ok=True)
