@@ -247,14 +247,15 @@ for a server that wants no certificate of ours."
 (defcustom smtpmail-token-command nil
   "Program that prints an access token of OAuth 2.0, or nil.
 A list of strings, the program and its arguments, in which %u is the user
-(`smtpmail-smtp-user', or else `user-mail-address'), %h the server and %p
+\\=(`smtpmail-smtp-user', or else `user-mail-address'), %h the server and %p
 its port.  It runs without a shell for each login, has to print nothing
 but the token, and is run once more if the server refuses that.  The token
 is used with the mechanisms XOAUTH2 and OAUTHBEARER."
   :risky t
   :type '(choice (const :tag "None" nil)
                  (repeat :tag "Program and arguments" string))
-  :package-version '(smtpmail . "0.1.0"))
+  :package-version '(smtpmail . "0.1.0")
+  :group 'smtpmail-server)
 
 (defcustom smtpmail-servers-requiring-authorization nil
   "Regexp of server names to which no mail goes without a login.
@@ -369,7 +370,8 @@ place of its Message-ID.  See also the setting :dsn of `smtpmail-accounts'."
                       (const :tag "With its headers only" headers)
                       (const :tag "Not sent where that is not offered"
                              required)))
-  :package-version '(smtpmail . "0.1.0"))
+  :package-version '(smtpmail . "0.1.0")
+  :group 'smtpmail-sending)
 
 (defcustom smtpmail-priority nil
   "Priority that messages ask for, an integer from -9 to 9, or nil for none.
@@ -377,7 +379,10 @@ place of its Message-ID.  See also the setting :dsn of `smtpmail-accounts'."
 without, and you are told once.  The field X-Smtpmail-Priority says it of
 one message.  (The field \"Priority\", for readers, is another thing.)"
   :type '(choice (const :tag "None" nil) (integer :tag "-9 to 9"))
-  :package-version '(smtpmail . "0.1.0"))
+  :package-version '(smtpmail . "0.1.0")
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :group 'smtpmail-sending)
 
 (defcustom smtpmail-require-tls nil
   "Non-nil means messages go under TLS all the way to their recipients.
@@ -385,7 +390,9 @@ A server that does not promise that (REQUIRETLS), as most do not, does not
 get the message.  The field X-Smtpmail-Require-TLS, \"yes\" or \"no\",
 says it of one message."
   :type 'boolean
-  :package-version '(smtpmail . "0.1.0"))
+  :package-version '(smtpmail . "0.1.0")
+  :risky t
+  :group 'smtpmail-security)
 
 ;;;; Queue
 
