@@ -119,6 +119,21 @@ is not in the state any more that it was in, is being sent, or is gone."
                  ,@more))
              :done))
 
+(defun smtpmail-outbox-insert (name &optional more)
+  "Insert the octets of the entry NAME; return non-nil if that was not all.
+The current buffer becomes unibyte.  MORE is a plist: :limit, how many
+octets, and :to-send, non-nil if nobody else may have the entry.  The
+engine reads them, unnoticed: whoever else reads an entry is taken for
+one who sends it."
+  (let* ((report (smtpmail-session-ask-outbox
+                  `( :job read ,@(smtpmail-outbox--place) :entry ,name ,@more)))
+         (octets (or (plist-get report :octets)
+                     (user-error "That message is not in the queue any more"))))
+    (set-buffer-multibyte nil)
+    (insert (encode-coding-string octets 'latin-1-unix t))
+    (goto-char (point-min))
+    (plist-get report :cut)))
+
 (defun smtpmail-outbox-flush ()
   "Do the work of `smtpmail-send-queued-mail'."
   (let* ((listing (smtpmail-outbox-entries))
@@ -396,26 +411,21 @@ The login at HOST and PORT may have been refused."
   "Return the plist of ENTRY for a request."
   (list :entry (plist-get entry :name)
         :sender (or (plist-get entry :sender)
-                    (smtpmail-outbox--sender-in-file
-                     (smtpmail-outbox--file entry)))
+                    (smtpmail-outbox--sender-in-text (plist-get entry :name)))
         :recipients (mapcar #'smtpmail-maybe-append-domain
                             (plist-get entry :recipients))))
-
-(defun smtpmail-outbox--file (entry)
-  "Return the file with the text of ENTRY."
-  (expand-file-name (plist-get entry :name) smtpmail-queue-dir))
 
 (defconst smtpmail-outbox--header-limit (* 256 1024)
   "Octets of a message in which its From is looked for.")
 
-(defun smtpmail-outbox--sender-in-file (file)
-  "Return the envelope sender that the header in FILE tells.
+(defun smtpmail-outbox--sender-in-text (name)
+  "Return the envelope sender that the header of the entry NAME tells.
 Entries of other programs have none beside it."
   (let ((buffer (generate-new-buffer " smtpmail header")))
     (unwind-protect
         (with-current-buffer buffer
-          (set-buffer-multibyte nil)
-          (insert-file-contents-literally file nil 0 smtpmail-outbox--header-limit)
+          (smtpmail-outbox-insert
+           name (list :limit smtpmail-outbox--header-limit))
           (let ((smtpmail-mail-address nil))
             (smtpmail--sender buffer)))
       (kill-buffer buffer))))
@@ -429,21 +439,20 @@ Return nil, or why it was not sent, a string."
     (unwind-protect
         (smtpmail-accounts-with (smtpmail-outbox--account entry)
           (with-current-buffer buffer
-            (set-buffer-multibyte nil)
-            (insert-file-contents-literally
-             (smtpmail-outbox--file entry))
-            (let ((smtpmail-mail-address (plist-get entry :sender))
-                  (smtpmail-code-conv-from nil)
-                  (smtpmail-outbox--entry
-                   (list (plist-get entry :name)
-                         (buffer-chars-modified-tick)
-                         nil)))
-              (condition-case problem
-                  (smtpmail-outbox--settle
-                   entry
-                   (funcall #'smtpmail-via-smtp
-                            (plist-get entry :recipients) buffer))
-                (error (error-message-string problem))))))
+            (condition-case problem
+                (progn
+                  (smtpmail-outbox-insert (plist-get entry :name) '(:to-send t))
+                  (let ((smtpmail-mail-address (plist-get entry :sender))
+                        (smtpmail-code-conv-from nil)
+                        (smtpmail-outbox--entry
+                         (list (plist-get entry :name)
+                               (buffer-chars-modified-tick)
+                               nil)))
+                    (smtpmail-outbox--settle
+                     entry
+                     (funcall #'smtpmail-via-smtp
+                              (plist-get entry :recipients) buffer))))
+              (error (error-message-string problem)))))
       (kill-buffer buffer))))
 
 (defun smtpmail-outbox--settle (entry failure)

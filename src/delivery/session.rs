@@ -181,7 +181,9 @@ impl<'a> Session<'a> {
                 self.note_word(&happening);
                 return happening;
             }
-            self.fill();
+            if !self.fill() {
+                continue;
+            }
             match self.exchange() {
                 Ok(true) => continue,
                 Ok(false) => {}
@@ -359,21 +361,25 @@ impl<'a> Session<'a> {
         commands.iter().any(|c| matches!(c, Command::StartTls)) && self.reader.has_leftovers()
     }
 
-    /// Make the next block of the text ready.
-    fn fill(&mut self) {
+    /// Make the next block of the text ready; false if it is lost, which the dialogue
+    /// acts on at once: perhaps nothing more comes that would wake us up.
+    fn fill(&mut self) -> bool {
         let Some(sending) = &mut self.sending else {
-            return;
+            return true;
         };
         // Behind the commands before it, in one write.
         let begun = self.written > 0 || self.outgoing.len() >= BLOCK;
         if sending.encoded_all || begun {
-            return;
+            return true;
         }
-        if let Err(failure) = sending.make_ready(&mut self.block, &mut self.outgoing) {
+        let ready = sending.make_ready(&mut self.block, &mut self.outgoing);
+        if let Err(failure) = ready {
             self.outgoing.clear();
             self.sending = None;
             self.feed(Input::TextLost(failure));
+            return false;
         }
+        true
     }
 
     /// Whether the end of the text is among the octets to be written.
