@@ -54,8 +54,13 @@
 (defvar smtpmail-outbox--outcomes nil
   "What became of the messages of this flush, the last one first.
 Each is (ENTRY . OUTCOME): nil if it was sent, `elsewhere' if another
-program has it, else (KIND . WHY): `wait', `refused' or `unknown', and a
-string; or `sent', and whom it did not reach.")
+program has it, else (KIND . WHY): `wait', `read' (it waits, since another
+program may be sending it), `refused' or `unknown', and a string; or `sent',
+and whom it did not reach.")
+
+(defvar smtpmail-outbox--despite-readers nil
+  "Non-nil: send also what another program may be sending.
+Bound while the user wants that.")
 
 (defvar smtpmail-outbox--count 0
   "How many outcomes this flush has.")
@@ -147,6 +152,10 @@ one who sends it."
     (setq smtpmail-outbox--outcomes nil
           smtpmail-outbox--count 0)
     (smtpmail-outbox--send-all waiting)
+    (when-let ((again (smtpmail-outbox--ask-despite-readers)))
+      (smtpmail-outbox--forget again)
+      (let ((smtpmail-outbox--despite-readers t))
+        (smtpmail-outbox--send-all again (length waiting))))
     (when (or unknown (smtpmail-outbox--of-kind 'unknown))
       (when-let ((again (smtpmail-outbox-unknown-ask)))
         (smtpmail-outbox--forget again)
@@ -172,7 +181,29 @@ one who sends it."
                                      (if (stringp outcome) (cons 'wait outcome)
                                        outcome)
                                      all))))
+      (smtpmail-session-stopped-ending
+       (signal 'quit (list (concat (smtpmail-outbox--stopped all)
+                                   "; the message in hand is still being sent, \
+and how that ends is told"))))
       (quit (signal 'quit (list (smtpmail-outbox--stopped all)))))))
+
+(defun smtpmail-outbox--ask-despite-readers ()
+  "Ask whether that is sent which another program may be sending.
+Return the entries if so.  Nobody is asked where nobody can answer."
+  (let ((outcomes (reverse (smtpmail-outbox--of-kind 'read))))
+    (and outcomes
+         (smtpmail-auth-can-prompt-p)
+         ;; For somebody in a hurry, RET must not mean yes.
+         (yes-or-no-p
+          (format "Another program read %s a while ago and may be sending %s: \
+%s.  Send %s all the same? "
+                  (if (cdr outcomes)
+                      (format "%d messages" (length outcomes))
+                    "a message")
+                  (if (cdr outcomes) "them" "it")
+                  (smtpmail-outbox--named outcomes)
+                  (if (cdr outcomes) "them" "it")))
+         (mapcar #'car outcomes))))
 
 (defun smtpmail-outbox--same-as (entry others)
   "Return non-nil if ENTRY is one of OTHERS."
@@ -242,7 +273,7 @@ one who sends it."
              (seq-remove
               (lambda (count) (zerop (car count)))
               `((,sent . "sent")
-                (,(length (smtpmail-outbox--of-kind 'wait)) . "waiting")
+                (,(length (smtpmail-outbox--of-kind 'wait 'read)) . "waiting")
                 (,(length (smtpmail-outbox--of-kind 'refused)) . "refused")
                 (,(length (smtpmail-outbox--of-kind 'unknown))
                  . "that may have been sent")))
@@ -254,7 +285,7 @@ one who sends it."
                                outcomes))
          (failures (seq-filter (lambda (outcome)
                                  (memq (car-safe (cdr outcome))
-                                       '(wait refused unknown)))
+                                       '(wait read refused unknown)))
                                outcomes))
          (partial (seq-filter (lambda (outcome)
                                 (eq (car-safe (cdr outcome)) 'sent))
@@ -268,7 +299,7 @@ one who sends it."
              (smtpmail-outbox--counted sent)))
      (t (message "Sent %d queued message%s%s%s" sent (if (= sent 1) "" "s")
                  (if (zerop elsewhere) ""
-                   (format "; another program has %d" elsewhere))
+                   (format "; another program took %d" elsewhere))
                  (if partial
                      (format "; not to all: %s" (smtpmail-outbox--named partial))
                    ""))))))
@@ -329,6 +360,7 @@ stored with the entry."
                   ;; What is refused for now waits in the queue.
                   `( :attempts 1
                      :messages ,(mapcar #'cdr messages)
+                     :despite-readers ,smtpmail-outbox--despite-readers
                      ,@(smtpmail-outbox--place)
                      ,@account)
                   smtpmail-smtp-service (smtpmail--login-demanded-p host)
@@ -362,6 +394,8 @@ server's."
      ((eq kind 'busy) 'elsewhere)
      ((eq verdict 'accepted) (smtpmail-outbox--partial report))
      ((and (eq kind 'cancelled) (eq verdict 'failed)) (cons 'wait "stopped"))
+     ((eq kind 'read-elsewhere)
+      (cons 'read (smtpmail-report-error report host port)))
      (t (cons (cond ((eq verdict 'unknown) 'unknown)
                     ((smtpmail-outbox--final-p report) 'refused)
                     (t 'wait))
