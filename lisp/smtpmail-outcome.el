@@ -35,6 +35,7 @@
 (autoload 'smtpmail-accepted-perform "smtpmail-accepted")
 
 (declare-function smtpmail-module--cancel "ext:exports.rs" (delivery))
+(declare-function smtpmail-outbox-last-stop "smtpmail-outbox-last" ())
 
 (defvar smtpmail-background--network-pause 15
   "Seconds until the first new try when the network or the server is away.")
@@ -144,6 +145,8 @@ FAILURE is the engine's, and REPORT tells of the recipients."
     ((or 'closed 'connect 'resolve 'timeout)
      (smtpmail-background--delay mail why 'network))
     ('transient (smtpmail-background--delay mail why 'refusal))
+    ;; Until it has sent it, or is certainly not going to.
+    ('read-elsewhere (smtpmail-background--delay mail why 'refusal))
     (_ (smtpmail-background--stuck mail why 'stuck))))
 
 (defun smtpmail-background--delay (mail why reason)
@@ -258,8 +261,15 @@ Return non-nil if the server may have taken it: its report will tell."
 (defun smtpmail-stop-sending ()
   "Stop a message that goes in the background; it stays in the outbox.
 If the server may have taken it already, that is told, and it is not sent
-again by itself."
+again by itself.  If a flush was quit and has a message in hand, that is
+what is stopped."
   (interactive)
+  (unless (and (fboundp 'smtpmail-outbox-last-stop)
+               (smtpmail-outbox-last-stop))
+    (smtpmail-outcome--stop-one-of-them)))
+
+(defun smtpmail-outcome--stop-one-of-them ()
+  "Stop the message that goes in the background, or the one that the user names."
   (let* ((mails (or (smtpmail-background-mails 'sending 'waiting 'held 'delayed)
                     (user-error "Nothing is being sent")))
          (here (and (derived-mode-p 'smtpmail-outbox-list-mode)
