@@ -121,7 +121,7 @@
      (t (with-current-buffer buffer
           (let ((inhibit-read-only t))
             (goto-char (point-max))
-            (if (re-search-backward "\n\f$" nil t)
+            (if (search-backward "\n\f\n" nil t)
                 (delete-region (point) (point-max))
               (let ((kill-buffer-query-functions nil))
                 (kill-buffer buffer)))))))))
