@@ -53,7 +53,8 @@
 
 (cl-defstruct (smtpmail-message
                (:constructor smtpmail-message--make)
-               (:copier nil))
+               (:copier nil)
+               (:noinline t))
   "A message ready to be sent, and its envelope."
   (buffer nil :documentation "Buffer of the message, live until discarded.")
   (recipients nil :documentation "Addr-specs, in order, each once.")

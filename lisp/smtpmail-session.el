@@ -33,7 +33,6 @@
 (require 'smtpmail-redefined)
 (require 'smtpmail-report)
 (require 'smtpmail-stock)
-(require 'smtpmail-trust)
 
 (declare-function smtpmail-module--open "ext:exports.rs" (request pipe))
 (declare-function smtpmail-module--outbox "ext:exports.rs" (request pipe))
@@ -45,6 +44,8 @@
 ;; That file needs this one.
 (autoload 'smtpmail-speak-log-in-by-method "smtpmail-speak")
 (autoload 'smtpmail-speak-log-in-by-function "smtpmail-speak")
+;; Only who is asked needs it.
+(autoload 'smtpmail-trust-answer "smtpmail-trust")
 ;; Only traces that are kept need it.
 (autoload 'smtpmail-trace-keep "smtpmail-trace")
 
@@ -59,7 +60,9 @@
 
 (cl-defstruct (smtpmail-session
                (:constructor smtpmail-session--make)
-               (:copier nil))
+               (:copier nil)
+               ;; A third of the file would be copies of its accessors.
+               (:noinline t))
   "A delivery that is being waited for."
   (host nil :documentation "The server, as the user named it.")
   (port nil :documentation "Its port, an integer.")

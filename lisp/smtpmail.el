@@ -45,7 +45,9 @@
 (require 'smtpmail-session)
 (require 'smtpmail-speak)
 (require 'smtpmail-stock)
-(require 'smtpmail-trust)
+
+;; Only a send needs it.
+(autoload 'smtpmail-trust-request "smtpmail-trust")
 
 ;; For those who load this file and not the autoloads.
 (autoload 'smtpmail-doctor "smtpmail-doctor" nil t)
@@ -312,7 +314,8 @@ Everything else is what the variables say."
                                      (not (smtpmail-auth-can-prompt-p)))
                                 'abort
                               smtpmail-on-refused-recipients)
-       :trust-files ,(smtpmail--trust-files)
+       ;; GnuTLS's own library takes as long to load as the rest of a send.
+       :trust-files ,(and (not (eq security 'never)) (smtpmail--trust-files))
        ,@(smtpmail-trust-request)
        :client-key ,(car client)
        :client-certificate ,(cdr client)
