@@ -137,7 +137,7 @@ one who sends it."
   (let* ((report (smtpmail-session-ask-outbox
                   `( :job read ,@(smtpmail-outbox--place) :entry ,name ,@more)))
          (octets (or (plist-get report :octets)
-                     (user-error "That message is not in the queue any more"))))
+                     (user-error "That message is not in the outbox any more"))))
     (set-buffer-multibyte nil)
     (insert (encode-coding-string octets 'latin-1-unix t))
     (goto-char (point-min))

@@ -99,7 +99,13 @@ RFC 5321 section 4.5.4.1 asks relays for 30 minutes at least.")
      'smtpmail-sent-functions
      (smtpmail-background--facts mail
                                  :reply (plist-get report :text)
-                                 :recipients (plist-get report :recipients)))
+                                 :recipients
+                                 (or (plist-get report :recipients)
+                                     ;; None is named where all got it.
+                                     (mapcar (lambda (address)
+                                               (list :address address :accepted t))
+                                             (smtpmail-background-mail-recipients
+                                              mail)))))
     (smtpmail-accepted-perform mail)
     (smtpmail-background--hurry mail)
     (if (not left)

@@ -34,7 +34,6 @@
 (require 'smtpmail-redefined)
 (require 'smtpmail-report)
 (require 'smtpmail-stock)
-(require 'smtpmail-trust)
 
 (declare-function smtpmail-module--open "ext:exports.rs" (request pipe))
 (declare-function smtpmail-module--outbox "ext:exports.rs" (request pipe))
@@ -50,6 +49,8 @@
 (autoload 'smtpmail-speak-log-in-by-function "smtpmail-speak")
 ;; Only a flush that is quit needs it.
 (autoload 'smtpmail-outbox-last-take "smtpmail-outbox-last")
+;; Only who is asked needs it.
+(autoload 'smtpmail-trust-answer "smtpmail-trust")
 ;; Only traces that are kept need it.
 (autoload 'smtpmail-trace-keep "smtpmail-trace")
 
@@ -64,7 +65,9 @@
 
 (cl-defstruct (smtpmail-session
                (:constructor smtpmail-session--make)
-               (:copier nil))
+               (:copier nil)
+               ;; A third of the file would be copies of its accessors.
+               (:noinline t))
   "A delivery that is being waited for."
   (host nil :documentation "The server, as the user named it.")
   (port nil :documentation "Its port, an integer.")
@@ -126,7 +129,7 @@
      (t (with-current-buffer buffer
           (let ((inhibit-read-only t))
             (goto-char (point-max))
-            (if (re-search-backward "\n\f$" nil t)
+            (if (search-backward "\n\f\n" nil t)
                 (delete-region (point) (point-max))
               (let ((kill-buffer-query-functions nil))
                 (kill-buffer buffer)))))))))
