@@ -57,6 +57,10 @@
 (autoload 'smtpmail-mode-line-update "smtpmail-mode-line")
 (autoload 'smtpmail-ask-later "smtpmail-ask")
 
+(defconst smtpmail-background--longest-pause 1800
+  "Most seconds between two tries; each pause is twice the one before.
+RFC 5321 section 4.5.4.1 asks relays for 30 minutes at least.")
+
 (defconst smtpmail-background--look-interval 0.5
   "Seconds after which events are taken for which the engine rings no bell.
 It rings where something waits, and seldom otherwise.")
@@ -91,10 +95,18 @@ It rings where something waits, and seldom otherwise.")
   (smtpmail-background--set-alarm)
   (smtpmail-mode-line-update))
 
+(defun smtpmail-background--due-p (mail)
+  "Return non-nil if the time of MAIL, held or delayed, has come."
+  (let ((left (- (smtpmail-background-mail-time mail) (float-time))))
+    (or (<= left 0)
+        ;; No pause is so long: the clock was put back.
+        (and (eq (smtpmail-background-mail-state mail) 'delayed)
+             (> left smtpmail-background--longest-pause)))))
+
 (defun smtpmail-background--release ()
   "Let those wait for a courier whose time has come."
   (dolist (mail (smtpmail-background-mails 'held 'delayed))
-    (when (<= (smtpmail-background-mail-time mail) (float-time))
+    (when (smtpmail-background--due-p mail)
       (setf (smtpmail-background-mail-state mail) 'waiting
             (smtpmail-background-mail-time mail) nil
             (smtpmail-background-mail-undoable mail) nil))))

@@ -48,6 +48,10 @@
 (defconst smtpmail-notice--buffer "*smtpmail notice*"
   "Name of the buffer with notices.")
 
+(defconst smtpmail-notice--most-shown 20
+  "So many notices are shown; the outbox lists what they are about.
+An account that is closed refuses all that waits for it.")
+
 (defvar smtpmail-notice--list nil
   "Notices that stand, plists, the newest first.")
 
@@ -89,9 +93,10 @@ its recipients were refused."
           smtpmail-notice--list)
     (smtpmail-notice--remove-older name)
     (smtpmail-notice--show)
-    (message "%s: %s" (smtpmail-notice--heading (car smtpmail-notice--list)) why)
-    (smtpmail-notice--tell-desktop
-     (smtpmail-notice--heading (car smtpmail-notice--list)) why)
+    (let ((heading (smtpmail-notice--heading (car smtpmail-notice--list)))
+          (why (smtpmail-visible-text why)))
+      (message "%s: %s" heading why)
+      (smtpmail-notice--tell-desktop heading why))
     (smtpmail-mode-line-update)))
 
 (defun smtpmail-notice--remove-older (name)
@@ -127,7 +132,10 @@ its recipients were refused."
       (smtpmail-notice-mode))
     (let ((inhibit-read-only t))
       (erase-buffer)
-      (mapc #'smtpmail-notice--insert smtpmail-notice--list)
+      (mapc #'smtpmail-notice--insert
+            (seq-take smtpmail-notice--list smtpmail-notice--most-shown))
+      (smtpmail-notice--insert-rest
+       (- (length smtpmail-notice--list) smtpmail-notice--most-shown))
       (goto-char (point-min)))
     (set-buffer-modified-p nil)
     (current-buffer)))
@@ -157,6 +165,20 @@ its recipients were refused."
       (insert "  ")))
   (insert "\n\n"))
 
+(defun smtpmail-notice--insert-rest (count)
+  "Insert a line about COUNT notices that are not shown, if there are any."
+  (when (> count 0)
+    (insert (format "And %d more.  " count))
+    (insert-text-button "Outbox" 'action (lambda (_) (smtpmail-outbox))
+                        'follow-link t)
+    (insert "  ")
+    (insert-text-button "Dismiss all"
+                        'action (lambda (_)
+                                  (setq smtpmail-notice--list nil)
+                                  (smtpmail-notice--redraw))
+                        'follow-link t)
+    (insert "\n")))
+
 (defun smtpmail-notice-withdraw (name)
   "Take the notice of the entry NAME away, if there is one."
   (let ((others (seq-remove (lambda (notice)
@@ -178,7 +200,7 @@ its recipients were refused."
   (smtpmail-mode-line-update))
 
 (defun smtpmail-notice--tell-desktop (heading why)
-  "Let the desktop, if there is one, show HEADING and WHY.
+  "Let the desktop, if there is one, show HEADING and WHY, visible texts.
 As `notifications-notify' does, but without waiting for it."
   (when (and (getenv "DBUS_SESSION_BUS_ADDRESS")
              (featurep 'dbusbind)
@@ -187,8 +209,17 @@ As `notifications-notify' does, but without waiting for it."
       (dbus-call-method-asynchronously
        :session "org.freedesktop.Notifications" "/org/freedesktop/Notifications"
        "org.freedesktop.Notifications" "Notify" nil
-       "Emacs" :uint32 0 "emacs" heading why '(:array) '(:array :signature "{sv}")
+       "Emacs" :uint32 0 "emacs" heading
+       ;; The body, not the summary, is markup.
+       (smtpmail-notice--without-markup why)
+       '(:array) '(:array :signature "{sv}")
        :int32 -1))))
+
+(defun smtpmail-notice--without-markup (text)
+  "Return TEXT so that nothing in it is a tag or an entity of HTML."
+  (replace-regexp-in-string
+   "[&<>]" (lambda (octet) (pcase octet ("&" "&amp;") ("<" "&lt;") (_ "&gt;")))
+   text t t))
 
 ;;;; Doing something about it
 

@@ -42,10 +42,6 @@
 (defvar smtpmail-background--refusal-pause 60
   "Seconds until the first new try when the server says \"not now\".")
 
-(defconst smtpmail-background--longest-pause 1800
-  "Most seconds between two tries; each pause is twice the one before.
-RFC 5321 section 4.5.4.1 asks relays for 30 minutes at least.")
-
 (defconst smtpmail-background--quiet-time 900
   "Seconds for which delays are no news: a train may be in a tunnel.")
 
