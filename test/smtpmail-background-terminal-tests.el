@@ -92,6 +92,30 @@ SPEC is (TERMINAL SERVER OPTIONS FORM...), OPTIONS a list for the server."
     (should-not (string-match-p "Mail:" (smtpmail-terminal-screen terminal)))
     (should (smtpmail-test-message server))))
 
+(ert-deftest smtpmail-background-terminal-slow-tls ()
+  "50 MiB over TLS to a server that stops reading: one types, and sees how far it is."
+  (smtpmail-background-terminal-tests--with
+      (terminal server ("--max-size" "100000000"
+                        "--on" "text:20000000=delay 6000")
+                '(setq smtpmail-stream-type 'starttls)
+                '(setq tests-mail
+                       (concat tests-mail
+                               (mapconcat #'identity
+                                          (make-list 720000 (make-string 72 ?x))
+                                          "\n")
+                               "\n")))
+    (smtpmail-terminal-keys terminal "F5")
+    (should (equal (smtpmail-terminal-note terminal "end") '(sent)))
+    (smtpmail-terminal-keys terminal "C-x" "b")
+    (smtpmail-terminal-type terminal "other")
+    (smtpmail-terminal-shows terminal "Mail:1 [34][0-9]%")
+    (smtpmail-terminal--tmux terminal "send-keys" "-l" "typed while sending")
+    (let ((screen (smtpmail-terminal-shows terminal "^typed while sending")))
+      (should (string-match-p "Mail:1 [34][0-9]%" screen)))
+    (should-not (file-exists-p (smtpmail-terminal--file terminal "sent")))
+    (smtpmail-terminal-note terminal "sent")
+    (should (alist-get 'tls (smtpmail-test-message server)))))
+
 (ert-deftest smtpmail-background-terminal-refused ()
   "A refusal is shown beside what one does, and one goes on typing."
   (smtpmail-background-terminal-tests--with
