@@ -85,6 +85,17 @@ All, if there are none."
               (truncate-string-to-width (smtpmail-visible-text subject)
                                         40 nil nil t)))))
 
+(defun smtpmail-background--say (format &rest arguments)
+  "Show FORMAT with ARGUMENTS on one line, and all of it in *Messages*.
+Nobody has asked, so the echo area takes no line of a window."
+  (let* ((text (apply #'format-message format arguments))
+         (line (truncate-string-to-width text (1- (frame-width)) nil nil t)))
+    (let ((inhibit-message (or inhibit-message (not (equal line text)))))
+      (message "%s" text))
+    (unless (equal line text)
+      (let ((message-log-max nil))
+        (message "%s" line)))))
+
 (defun smtpmail-background--key (mail)
   "Return what MAIL must have in common with another one of its courier."
   (let ((account (smtpmail-background-mail-account mail)))

@@ -374,6 +374,19 @@ Return non-nil if that was so."
                                       (plist-get question :offered))
       t)))
 
+(defun smtpmail-background--about (process question)
+  "Return a text that names the message of QUESTION of PROCESS, or nil.
+Nil if it is about the account."
+  (when-let* ((addresses (mapcar (lambda (recipient) (plist-get recipient :address))
+                                 (plist-get question :recipients)))
+              (mail (seq-find
+                     (lambda (mail)
+                       (null (seq-difference
+                              addresses
+                              (smtpmail-background-mail-recipients mail))))
+                     (process-get process 'smtpmail-mails))))
+    (smtpmail-background--label mail)))
+
 (defun smtpmail-background--ask (process question)
   "Let the user answer QUESTION of the courier of PROCESS.
 A quit leaves its messages waiting in the outbox."
@@ -382,8 +395,10 @@ A quit leaves its messages waiting in the outbox."
     (process-put process 'smtpmail-question nil)
     (let ((session (process-get process 'smtpmail-session)))
       (condition-case problem
-          (smtpmail-background--with-account process
-            (smtpmail-session--answer session question))
+          (let ((smtpmail-session--about
+                 (smtpmail-background--about process question)))
+            (smtpmail-background--with-account process
+              (smtpmail-session--answer session question)))
         (quit (smtpmail-background--stop-courier process 'user))
         (error
          (smtpmail-background--stop-courier process 'user)

@@ -95,7 +95,7 @@ its recipients were refused."
     (smtpmail-notice--show)
     (let ((heading (smtpmail-notice--heading (car smtpmail-notice--list)))
           (why (smtpmail-visible-text why)))
-      (message "%s: %s" heading why)
+      (smtpmail-background--say "%s: %s" heading why)
       (smtpmail-notice--tell-desktop heading why))
     (smtpmail-mode-line-update)))
 
@@ -120,10 +120,17 @@ its recipients were refused."
 (defun smtpmail-notice--show ()
   "Show the notices without selecting their window."
   (let ((buffer (smtpmail-notice--draw)))
-    (display-buffer buffer
-                    '((display-buffer-reuse-window display-buffer-at-bottom)
-                      (inhibit-same-window . t)
-                      (window-height . fit-window-to-buffer)))))
+    (when-let ((window (display-buffer
+                        buffer
+                        '((display-buffer-reuse-window display-buffer-at-bottom)
+                          (inhibit-same-window . t)))))
+      (smtpmail-notice--fit window))))
+
+(defun smtpmail-notice--fit (window)
+  "Let WINDOW, if it was made for the notices, be as high as they need.
+But not higher than a third of its frame."
+  (when (eq (car (window-parameter window 'quit-restore)) 'window)
+    (fit-window-to-buffer window (/ (frame-height (window-frame window)) 3))))
 
 (defun smtpmail-notice--draw ()
   "Write the notices into their buffer, and return that."
@@ -194,8 +201,9 @@ its recipients were refused."
   "Show the notices that are left; none, no window."
   (when (get-buffer smtpmail-notice--buffer)
     (let ((buffer (smtpmail-notice--draw)))
-      (unless smtpmail-notice--list
-        (dolist (window (get-buffer-window-list buffer nil t))
+      (dolist (window (get-buffer-window-list buffer nil t))
+        (if smtpmail-notice--list
+            (smtpmail-notice--fit window)
           (quit-restore-window window 'bury)))))
   (smtpmail-mode-line-update))
 
@@ -293,6 +301,9 @@ Send it again, with the same Message-ID? ")))
           (plist-get (plist-get notice :place) :queue-directory)))
     (require 'smtpmail-outbox-draft)
     (require 'smtpmail-outbox-list)
+    ;; The window of the notices is low.
+    (when (eq (window-buffer) (get-buffer smtpmail-notice--buffer))
+      (select-window (or (get-mru-window nil nil t) (selected-window))))
     (let* ((fields (smtpmail-outbox-draft-create entry))
            (draft (current-buffer))
            (gone (smtpmail-outbox-draft-missing

@@ -181,10 +181,12 @@ SPEC is (TERMINAL SERVER OPTIONS FORM...), OPTIONS a list for the server."
                                                   "a@example.net, b@example.net"
                                                   tests-mail)))
     (smtpmail-terminal-keys terminal "F5")
-    (smtpmail-terminal-shows terminal "<b@example.net> refused: 550 .*Send to the other 1\\?")
+    (smtpmail-terminal-shows terminal "^\"Hi\": <b@example.net> refused: 550 .*Send to the other 1\\?")
     (smtpmail-terminal-keys terminal "y")
     (smtpmail-terminal-note terminal "sent")
-    (smtpmail-terminal-shows terminal "^Not sent to all: \"Hi\"")
+    (smtpmail-terminal-shows
+     terminal
+     "^Not sent to all: \"Hi\"\n +<b@example.net>: 550 .*Nobody\\.  The others got it: 250 ")
     (should (equal (alist-get 'to (smtpmail-test-message server))
                    '("a@example.net")))))
 
