@@ -55,6 +55,7 @@
   (why nil :documentation "Why it was not sent, a sentence, or nil.")
   (reason nil :documentation "`network' or `refusal', if delayed.")
   (done nil :documentation "What the client did already, a list of texts.")
+  (done-known nil :documentation "Non-nil if DONE is all that it did.")
   (undoable nil :documentation "Non-nil while it can be taken back.")
   (fcc nil :documentation "Files of copies to be written when it is sent."))
 

@@ -206,6 +206,26 @@ SPEC is (TERMINAL SERVER OPTIONS FORM...), OPTIONS a list for the server."
     (should-not (car (smtpmail-background-terminal-tests--outbox terminal)))
     (should-not (smtpmail-test-messages server))))
 
+(ert-deftest smtpmail-background-terminal-no-false-word ()
+  "What Message mode says, \"done\", does not stand; nor is anything invented."
+  (smtpmail-background-terminal-tests--with
+      (terminal _server ()
+                '(setq message-send-mail-function #'smtpmail-send-it
+                       smtpmail-undo-seconds 600)
+                '(global-set-key (kbd "C-c u") #'smtpmail-undo)
+                '(global-set-key (kbd "<f10>")
+                                 (lambda ()
+                                   (interactive)
+                                   (message-mail "you@example.net" "Too early")
+                                   (insert "Hello\n"))))
+    (smtpmail-terminal-keys terminal "F10")
+    (smtpmail-terminal-shows terminal "^Subject: Too early")
+    (smtpmail-terminal-keys terminal "C-c" "C-c")
+    (smtpmail-terminal-shows terminal "^Goes in 600 s; C-c u takes it back")
+    (smtpmail-terminal-keys terminal "C-c" "u")
+    ;; It had no copy, and answered nothing.
+    (smtpmail-terminal-shows terminal "^Taken back; nothing was sent *$")))
+
 (ert-deftest smtpmail-background-terminal-send-later ()
   "A message of Message mode is sent later by a command that asks when."
   (smtpmail-background-terminal-tests--with
