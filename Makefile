@@ -94,9 +94,17 @@ figures-background: module lisp $(SERVER) ## print how long Emacs is busy with m
 	@SMTPMAIL_TEST_SERVER=$(CURDIR)/$(SERVER) $(BATCH) -L test -l test/background-figures.el -f background-figures
 
 .PHONY: soak
-soak: module lisp $(SERVER) ## kill an Emacs that sends in the background, 300 times
+soak: soak-kills soak-mail ## both of the next; most of an hour
+
+.PHONY: soak-kills
+soak-kills: module lisp $(SERVER) ## kill an Emacs that sends in the background, 300 times
 	@SMTPMAIL_KILLS=$${SMTPMAIL_KILLS:-300} SERVER=$(SERVER) EMACS=$(EMACS) \
 	  SMTPMAIL_TEST_LIMIT=7200 sh test/run-ert.sh test/smtpmail-background-kill-tests.el
+
+MESSAGES ?= 10000
+.PHONY: soak-mail
+soak-mail: module lisp ## MESSAGES in the background to Postfix, while all of it breaks; account for each
+	@EMACS=$(EMACS) python3 test/soak/soak.py --messages $(MESSAGES) $(if $(SEED),--seed $(SEED))
 
 .PHONY: servers
 servers: ## fetch the real mail servers into build/

@@ -43,10 +43,6 @@
 (defvar smtpmail-background--refusal-pause 60
   "Seconds until the first new try when the server says \"not now\".")
 
-(defconst smtpmail-background--longest-pause 1800
-  "Most seconds between two tries; each pause is twice the one before.
-RFC 5321 section 4.5.4.1 asks relays for 30 minutes at least.")
-
 (defconst smtpmail-background--quiet-time 900
   "Seconds for which delays are no news: a train may be in a tunnel.")
 
@@ -93,8 +89,8 @@ RFC 5321 section 4.5.4.1 asks relays for 30 minutes at least.")
 (defun smtpmail-background--accepted (mail report)
   "MAIL was accepted, says REPORT, for some of its recipients at least."
   (let ((left (smtpmail-background--left report)))
-    (message "%s (%s)" (smtpmail-report-success report)
-             (smtpmail-background--label mail))
+    (smtpmail-background--say "%s (%s)" (smtpmail-report-success report)
+                              (smtpmail-background--label mail))
     (smtpmail-background--run-hook
      'smtpmail-sent-functions
      (smtpmail-background--facts mail
@@ -114,11 +110,22 @@ RFC 5321 section 4.5.4.1 asks relays for 30 minutes at least.")
       (smtpmail-background--delay mail "some recipients were refused for now"
                                   'refusal))
     ;; Who will never get it is news.
-    (when (seq-find (lambda (recipient)
-                      (eq (plist-get (plist-get recipient :failure) :kind)
-                          'refused))
-                    (plist-get report :recipients))
-      (smtpmail-notice-refused mail (smtpmail-report-success report) 'partly))))
+    (when-let ((refused (seq-filter (lambda (recipient)
+                                      (eq (plist-get (plist-get recipient :failure)
+                                                     :kind)
+                                          'refused))
+                                    (plist-get report :recipients))))
+      (smtpmail-notice-refused
+       mail
+       (format (if left "%s.  Some got it: %s; the rest is tried again"
+                 "%s.  The others got it: %s")
+               (mapconcat (lambda (recipient)
+                            (format "<%s>: %s" (plist-get recipient :address)
+                                    (plist-get (plist-get recipient :failure)
+                                               :text)))
+                          refused "; ")
+               (plist-get report :text))
+       'partly))))
 
 (defun smtpmail-background--keep-rest (mail left)
   "Let MAIL go to LEFT only, addresses."
@@ -171,7 +178,7 @@ FAILURE is the engine's, and REPORT tells of the recipients."
           (smtpmail-background-mail-troubled mail) since
           (smtpmail-background-mail-time mail) (+ now pause))
     (when (= tries 1)
-      (message "Not sent yet: %s; trying again in %d s" why pause))
+      (smtpmail-background--say "Not sent yet, trying again in %d s: %s" pause why))
     (when (> (- now since) smtpmail-background--quiet-time)
       ;; Told once in a while only.
       (setf (smtpmail-background-mail-troubled mail) now)
@@ -184,7 +191,7 @@ STATE is `stopped', as the user wanted, or `stuck'."
         (smtpmail-background-mail-time mail) nil
         (smtpmail-background-mail-why mail) why)
   (if (eq state 'stopped)
-      (message "%s (%s)" why (smtpmail-background--label mail))
+      (smtpmail-background--say "%s (%s)" why (smtpmail-background--label mail))
     (smtpmail-background--tell-failure mail why state nil))
   (smtpmail-mode-line-update))
 

@@ -307,13 +307,20 @@ method for the first mechanism, that speaks."
                       :required (smtpmail-auth-login-final login)))))
       (when secret (clear-string secret)))))
 
+(defvar smtpmail-session--about nil
+  "A text that names the message of a question, where the user cannot know.
+Or nil.")
+
 (defun smtpmail-session--send-rest-p (question)
   "Ask whether those not refused in QUESTION shall get the message."
   (let* ((recipients (plist-get question :recipients))
          (refused (seq-filter (lambda (r) (plist-get r :failure)) recipients)))
     (and (smtpmail-auth-can-prompt-p)
          (y-or-n-p
-          (format "%s.  Send to the other %d? "
+          (format "%s%s.  Send to the other %d? "
+                  (if smtpmail-session--about
+                      (concat smtpmail-session--about ": ")
+                    "")
                   (mapconcat (lambda (r)
                                (format "<%s> refused: %s" (plist-get r :address)
                                        (plist-get (plist-get r :failure) :text)))
