@@ -181,21 +181,40 @@ impl CertificateFacts {
             words.push(said);
             advice = do_this;
         }
-        let no_signer = matches!(
-            reason,
+        let renew_chain = "who runs the server has to renew what it shows with its certificate";
+        let said = match reason {
             "unable to get local issuer certificate"
-                | "unable to get issuer certificate"
-                | "unable to verify the first certificate"
-        );
-        if no_signer {
-            advice = untrusted;
-            words.push(format!(
-                "its signer, {}, is not trusted here, or the server leaves out the certificates that lead to one that is",
-                self.issuer
-            ));
-        } else if words.is_empty() {
-            advice = untrusted;
-            words.push(shown(reason));
+            | "unable to get issuer certificate"
+            | "unable to verify the first certificate" => Some((
+                format!(
+                    "its signer, {}, is not trusted here, or the server leaves out the certificates that lead to one that is",
+                    self.issuer
+                ),
+                untrusted,
+            )),
+            // Nothing else is wrong with this one: these are about those above it.
+            _ if !words.is_empty() => None,
+            "certificate has expired" => Some((
+                "the certificate of an authority above it has expired".to_owned(),
+                renew_chain,
+            )),
+            "certificate is not yet valid" => Some((
+                "the certificate of an authority above it is not yet valid".to_owned(),
+                "this machine's clock may be wrong",
+            )),
+            "CA signature digest algorithm too weak" => Some((
+                "the signature of an authority's certificate above it can be forged".to_owned(),
+                renew_chain,
+            )),
+            "CA certificate key too weak" => Some((
+                "the key of an authority above it is too weak".to_owned(),
+                renew_chain,
+            )),
+            other => Some((shown(other), untrusted)),
+        };
+        if let Some((said, do_this)) = said {
+            words.push(said);
+            advice = do_this;
         }
         (words.join("; "), advice)
     }
@@ -260,6 +279,10 @@ fn alternative_names(certificate: &Certificate<'_>) -> Vec<String> {
 
 fn name(name: &GeneralName<'_>) -> Option<String> {
     match name {
+        // No address is found by its name (RFC 9525 §6.5).
+        GeneralName::DNSName(host) if host.parse::<IpAddr>().is_ok() => {
+            Some(format!("{host} as if it were a host name"))
+        }
         GeneralName::DNSName(host) => Some((*host).to_owned()),
         GeneralName::IPAddress(octets) => match octets.len() {
             4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(*octets).ok()?).to_string()),

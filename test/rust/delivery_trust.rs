@@ -37,7 +37,7 @@ fn trusting(request: Request, answer: TrustAnswer) -> Ended {
 
 #[test]
 fn each_bad_certificate_is_refused_with_what_people_need_and_nothing_is_sent() {
-    let cases: [(CertKind, &str, &[&str]); 13] = [
+    let cases: [(CertKind, &str, &[&str]); 17] = [
         (
             CertKind::Expired,
             "localhost",
@@ -100,6 +100,29 @@ fn each_bad_certificate_is_refused_with_what_people_need_and_nothing_is_sent() {
             CertKind::WeakKey,
             "localhost",
             &["too weak (RSA of 1024 bits)"],
+        ),
+        (
+            CertKind::AddressAsName,
+            "127.0.0.1",
+            &["it is for 127.0.0.1 as if it were a host name, not for 127.0.0.1"],
+        ),
+        (
+            CertKind::ChainExpired,
+            "localhost",
+            &[
+                "of an authority above it has expired",
+                "renew what it shows",
+            ],
+        ),
+        (
+            CertKind::ChainSha1,
+            "localhost",
+            &["authority's certificate above it can be forged"],
+        ),
+        (
+            CertKind::ChainWeakKey,
+            "localhost",
+            &["key of an authority above it is too weak"],
         ),
     ];
     for (kind, host, words) in cases {
