@@ -10,7 +10,7 @@ use smtpmail_core::net::tls::Version;
 use smtpmail_core::smtp::dialogue::Security;
 use smtpmail_core::smtp::failure::{FailureKind, Phase};
 use smtpmail_core::smtp::sasl::Mechanism;
-use smtpmail_test_server::{CertKind, Options};
+use smtpmail_test_server::{CertKind, ClientCertificate, Options};
 
 use self::support::*;
 
@@ -257,6 +257,37 @@ fn a_changed_certificate_of_a_pinned_server_is_refused_loudly_without_a_question
             ended.questions().len(),
             usize::from(next == CertKind::SelfSigned)
         );
+    }
+}
+
+#[test]
+fn whom_we_showed_our_certificate_hears_nothing_else_if_it_is_not_the_pinned_one() {
+    // TLS shows it before we can compare the server's.
+    let file = scratch("trust");
+    let with_ours = |mut request: Request, directory: &Path| {
+        let [key, certificate] = ["client.key", "client.pem"].map(|name| directory.join(name));
+        request.tls.client = Some((key, certificate));
+        request.plan.security = Security::Implicit;
+        request.plan.login = Some(login("", &[Mechanism::External]));
+        remembering(request, &file)
+    };
+    let mut port = 0;
+    for pinned in [true, false] {
+        let mut options = with_certificate(CertKind::SelfSigned);
+        options.ssl = true;
+        options.port = port;
+        options.client_certificate = ClientCertificate::Required;
+        let directory = options.certs.clone().expect("a directory");
+        let server = start(options);
+        port = server.port();
+        let request = with_ours(request(&server), &directory);
+        if pinned {
+            trusting(request, TrustAnswer::Always).assert_accepted();
+        } else {
+            deliver(request).assert_failed(FailureKind::Certificate, Phase::Handshake);
+            let commands = server.report().commands;
+            assert!(commands.is_empty(), "{commands:?}");
+        }
     }
 }
 
