@@ -217,6 +217,9 @@ fn international_host_names_are_bounded_before_they_are_converted() {
     assert_eq!(host_to_ascii(&mathematical), Ok(ascii));
     let of_octets = |octets| "ü".repeat(octets / 2 - 1) + &"!".repeat(2 + octets % 2);
     let problem = |text: &str| host_to_ascii(text).expect_err("no name").problem;
+    let host = |octets: usize| ["a"; 5].map(|a| a.repeat(50)).join(".") + &"b".repeat(octets - 254);
+    assert!(host_to_ascii(&host(DOMAIN_LIMIT)).is_ok());
+    assert_eq!(problem(&host(DOMAIN_LIMIT + 1)), TooLong);
     let limit = 4 * DOMAIN_LIMIT;
     assert_eq!(problem(&of_octets(limit)), BadHostCharacter('!'));
     assert_eq!(problem(&of_octets(limit + 1)), TooLong);

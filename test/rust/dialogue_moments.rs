@@ -1,0 +1,194 @@
+//! Moments of a dialogue that no transcript brings about, for they are no lines:
+//! what came together, how long the connection lay idle, and exact limits.
+
+use smtpmail_core::smtp::command::Command;
+use smtpmail_core::smtp::dialogue::{
+    Dialogue, Input, MAX_COMMAND_OCTETS_IN_FLIGHT, MessageId, Output, RefusedRecipients, SpeedUp,
+    Verdict,
+};
+use smtpmail_core::smtp::failure::{Failure, FailureKind, Phase};
+use smtpmail_core::smtp::reply::Reply;
+
+use super::dialogue_support::{mailbox, message, plan};
+
+/// A dialogue, driven input by input.
+struct Driven(Dialogue);
+
+impl Driven {
+    /// A connection in clear, ready for its first message.
+    fn ready(extensions: &[&str]) -> Self {
+        let mut plan = plan(1);
+        plan.login = None;
+        plan.refused_recipients = RefusedRecipients::SendRest;
+        let mut driven = Self(Dialogue::new(plan));
+        driven.hear(220);
+        let lines = [&["mx"], extensions].concat();
+        let lines = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
+        let outputs = driven.handle(Input::Reply(Reply::new(250, lines)));
+        assert!(matches!(outputs.last(), Some(Output::Ready)), "{outputs:?}");
+        driven
+    }
+
+    fn handle(&mut self, input: Input) -> Vec<Output> {
+        self.0.handle(input);
+        std::iter::from_fn(|| self.0.next_output()).collect()
+    }
+
+    fn hear(&mut self, code: u16) -> Vec<Output> {
+        self.handle(Input::Reply(reply(code)))
+    }
+
+    /// A message to one; what is said at once.
+    fn send(&mut self, id: MessageId) -> Vec<String> {
+        said(&self.handle(Input::NextMessage(message(id, 1, 100))))
+    }
+
+    /// The connection is gone; whether that is put down to a speed-up.
+    fn blames(mut self, speed_up: SpeedUp) -> bool {
+        let failure = Failure::new(FailureKind::Closed, Phase::Mail, "gone");
+        let outputs = self.handle(Input::Closed(failure));
+        let blamed =
+            |output: &Output| matches!(output, Output::SwitchOff(off, _) if *off == speed_up);
+        outputs.iter().any(blamed)
+    }
+}
+
+fn reply(code: u16) -> Reply {
+    Reply::new(code, vec![b"ok".to_vec()])
+}
+
+/// The verbs of all commands in `outputs`.
+fn said(outputs: &[Output]) -> Vec<String> {
+    let commands = outputs.iter().filter_map(|output| match output {
+        Output::Send(commands) => Some(commands),
+        _ => None,
+    });
+    let verb = |command: &Command| {
+        let line = command.trace_line();
+        line.split(' ').next().unwrap_or_default().to_owned()
+    };
+    commands.flatten().map(verb).collect()
+}
+
+fn verdict(outputs: &[Output]) -> Verdict {
+    match outputs {
+        [Output::Finished(0, outcome), ..] => outcome.verdict.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+const CHUNKS: [&str; 2] = ["PIPELINING", "CHUNKING"];
+
+/// The text of one message is out, and its recipient is accepted.
+fn text_is_out(extensions: &[&str]) -> Driven {
+    let mut driven = Driven::ready(extensions);
+    driven.send(0);
+    let codes: &[u16] = match extensions.contains(&"CHUNKING") {
+        true => &[250, 250],
+        false => &[250, 250, 354],
+    };
+    for code in codes {
+        driven.hear(*code);
+    }
+    driven.handle(Input::TextSent);
+    driven
+}
+
+#[test]
+fn an_acceptance_of_a_chunk_with_more_behind_it_is_none() {
+    let more = |code| Input::ReplyAndMore(reply(code));
+    let mistrusted = text_is_out(&CHUNKS).handle(more(250));
+    assert!(
+        matches!(
+            mistrusted.as_slice(),
+            [Output::SwitchOff(SpeedUp::Chunking, _), Output::Finished(0, outcome), Output::Done(Some(_))]
+                if matches!(outcome.verdict, Verdict::Unknown(_))
+        ),
+        "{mistrusted:?}"
+    );
+    // A refusal is one whatever follows, and what answers DATA cannot be taken
+    // for the reply to a text.
+    let refused = text_is_out(&CHUNKS).handle(more(554));
+    assert!(matches!(verdict(&refused), Verdict::Failed(_)));
+    for (extensions, input) in [
+        (&CHUNKS[..], Input::Reply(reply(250))),
+        (&CHUNKS[..1], more(250)),
+    ] {
+        let accepted = text_is_out(extensions).handle(input);
+        assert!(matches!(verdict(&accepted), Verdict::Accepted(_)));
+    }
+    // Another message rides behind it: more replies are due.
+    let mut riding = text_is_out(&CHUNKS);
+    riding.send(1);
+    assert!(matches!(
+        verdict(&riding.handle(more(250))),
+        Verdict::Accepted(_)
+    ));
+    // Before the text is out it is none anyway, and says nothing of the next.
+    let mut early = Driven::ready(&CHUNKS);
+    early.send(0);
+    early.hear(250);
+    early.hear(250);
+    assert!(matches!(
+        verdict(&early.handle(more(250))),
+        Verdict::Failed(_)
+    ));
+}
+
+#[test]
+fn after_a_long_rest_the_text_waits_for_the_envelope_once() {
+    for (long, first) in [
+        (true, &["MAIL", "RCPT"][..]),
+        (false, &["MAIL", "RCPT", "BDAT"]),
+    ] {
+        let mut driven = Driven::ready(&CHUNKS);
+        driven.0.resume(long);
+        assert_eq!(driven.send(0), first);
+        driven.hear(250);
+        driven.hear(250);
+        driven.handle(Input::TextSent);
+        driven.hear(250);
+        assert_eq!(driven.send(1), ["MAIL", "RCPT", "BDAT"]);
+    }
+}
+
+#[test]
+fn that_a_connection_is_gone_after_a_rest_is_no_fault_of_a_speed_up() {
+    let under_way = |rested| {
+        let mut driven = Driven::ready(&["PIPELINING"]);
+        if rested {
+            driven.0.resume(false);
+        }
+        assert_eq!(driven.send(0), ["MAIL", "RCPT", "DATA"]);
+        driven
+    };
+    assert!(under_way(false).blames(SpeedUp::Pipelining));
+    assert!(!under_way(true).blames(SpeedUp::Pipelining));
+    // Once it has said something, it was not.
+    let mut alive = under_way(true);
+    alive.hear(250);
+    assert!(alive.blames(SpeedUp::Pipelining));
+}
+
+#[test]
+fn the_window_is_filled_to_its_last_octet() {
+    // MAIL, DATA and so many RCPT take exactly the room that there is, or one
+    // octet more.
+    let mail = "MAIL FROM:<m0@example.org>\r\n".len();
+    let room = MAX_COMMAND_OCTETS_IN_FLIGHT - mail - "DATA\r\n".len();
+    let command = |octets: usize| {
+        let rest = "RCPT TO:<@example.net>\r\n".len();
+        mailbox(&format!("{}@example.net", "u".repeat(octets - rest)))
+    };
+    for more in [0, 1] {
+        let count = room / 512;
+        let mut long = message(0, 1, 100);
+        long.recipients = (1..count).map(|_| command(512)).collect();
+        long.recipients
+            .push(command(room - (count - 1) * 512 + more));
+        let mut driven = Driven::ready(&["PIPELINING"]);
+        let outputs = driven.handle(Input::NextMessage(long));
+        let last = said(&outputs).pop();
+        assert_eq!(last.as_deref(), Some(["DATA", "RCPT"][more]));
+    }
+}
