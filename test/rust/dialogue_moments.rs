@@ -1,13 +1,14 @@
 //! Moments of a dialogue that no transcript brings about, for they are no lines:
 //! what came together, how long the connection lay idle, and exact limits.
 
-use smtpmail_core::smtp::command::Command;
+use smtpmail_core::smtp::command::{Command, Line};
 use smtpmail_core::smtp::dialogue::{
     Dialogue, Input, MAX_COMMAND_OCTETS_IN_FLIGHT, MessageId, Output, RefusedRecipients, SpeedUp,
     Verdict,
 };
 use smtpmail_core::smtp::failure::{Failure, FailureKind, Phase};
 use smtpmail_core::smtp::reply::Reply;
+use smtpmail_core::smtp::secret::Secret;
 
 use super::dialogue_support::{mailbox, message, plan};
 
@@ -191,4 +192,65 @@ fn the_window_is_filled_to_its_last_octet() {
         let last = said(&outputs).pop();
         assert_eq!(last.as_deref(), Some(["DATA", "RCPT"][more]));
     }
+}
+
+/// A chunk for two whose recipients are answered so, and which is refused in the
+/// end; whether the sequence is blamed.
+fn blames_the_sequence(to_recipients: [u16; 2], extensions: &[&str]) -> bool {
+    let mut driven = Driven::ready(extensions);
+    driven.handle(Input::NextMessage(message(0, 2, 100)));
+    driven.hear(250);
+    driven.hear(to_recipients[0]);
+    driven.hear(to_recipients[1]);
+    driven.handle(Input::TextSent);
+    let outputs = driven.hear(554);
+    let blamed = matches!(outputs[..], [Output::SwitchOff(SpeedUp::Pipelining, _), ..]);
+    let expected = match blamed {
+        true => {
+            matches!(&outputs[1], Output::Finished(0, outcome) if matches!(outcome.verdict, Verdict::Untried(_)))
+        }
+        false => matches!(verdict(&outputs), Verdict::Failed(_)),
+    };
+    assert!(expected, "{outputs:?}");
+    blamed
+}
+
+#[test]
+fn a_complaint_of_the_sequence_counts_once_the_chunk_is_refused() {
+    for (to_recipients, blamed) in [
+        ([503, 250], true),
+        ([250, 503], true),
+        ([550, 250], false),
+        ([250, 550], false),
+    ] {
+        assert_eq!(blames_the_sequence(to_recipients, &CHUNKS), blamed);
+    }
+}
+
+#[test]
+fn a_chunk_for_nobody_is_not_written_to_its_end() {
+    let mut driven = Driven::ready(&CHUNKS);
+    driven.send(0);
+    driven.hear(250);
+    let outputs = driven.hear(550);
+    assert!(matches!(verdict(&outputs), Verdict::Failed(_)));
+    assert!(matches!(outputs.last(), Some(Output::Done(Some(_)))));
+}
+
+#[test]
+fn a_login_from_outside_finds_nothing_else_under_way() {
+    let line = || Line::new(Secret::from("AUTH X")).expect("a line");
+    let mut driven = Driven::ready(&CHUNKS);
+    assert_eq!(said(&driven.handle(Input::Say(line()))), ["AUTH"]);
+    assert!(matches!(driven.hear(235)[..], [Output::Heard(_)]));
+    assert!(!driven.0.is_logged_in());
+    driven.handle(Input::LoggedIn);
+    assert!(driven.0.is_logged_in());
+    driven.send(0);
+    assert!(driven.handle(Input::Say(line())).is_empty());
+    assert!(driven.handle(Input::Login(None)).is_empty());
+    driven.hear(250);
+    driven.hear(250);
+    driven.handle(Input::TextSent);
+    assert!(matches!(verdict(&driven.hear(250)), Verdict::Accepted(_)));
 }
