@@ -1,13 +1,16 @@
 //! Moments of a dialogue that no transcript brings about, for they are no lines:
 //! what came together, how long the connection lay idle, and exact limits.
 
+use std::sync::Arc;
+
 use smtpmail_core::smtp::command::{Command, Line};
 use smtpmail_core::smtp::dialogue::{
-    Dialogue, Input, MAX_COMMAND_OCTETS_IN_FLIGHT, MessageId, Output, RefusedRecipients, SpeedUp,
-    Verdict,
+    Dialogue, Input, LoginAnswer, MAX_COMMAND_OCTETS_IN_FLIGHT, MessageId, Output,
+    RefusedRecipients, SpeedUp, Verdict,
 };
 use smtpmail_core::smtp::failure::{Failure, FailureKind, Phase};
 use smtpmail_core::smtp::reply::Reply;
+use smtpmail_core::smtp::sasl::{Credentials, Mechanism};
 use smtpmail_core::smtp::secret::Secret;
 
 use super::dialogue_support::{mailbox, message, plan};
@@ -253,4 +256,128 @@ fn a_login_from_outside_finds_nothing_else_under_way() {
     driven.hear(250);
     driven.handle(Input::TextSent);
     assert!(matches!(verdict(&driven.hear(250)), Verdict::Accepted(_)));
+}
+
+#[test]
+fn a_farewell_that_may_not_be_one_leaves_texts_open() {
+    // To RCPT, with the text out: the other recipient may get it.
+    let farewell = |recipients| {
+        let mut driven = Driven::ready(&CHUNKS);
+        driven.handle(Input::NextMessage(message(0, recipients, 100)));
+        driven.handle(Input::TextSent);
+        driven.hear(250);
+        let outputs = driven.hear(421);
+        (driven, outputs)
+    };
+    let (mut driven, outputs) = farewell(2);
+    assert!(outputs.is_empty(), "{outputs:?}");
+    driven.hear(250);
+    assert!(matches!(verdict(&driven.hear(250)), Verdict::Accepted(_)));
+    // Nobody else can.
+    let (_, outputs) = farewell(1);
+    assert!(matches!(verdict(&outputs), Verdict::Failed(_)));
+}
+
+/// Two messages, both texts out, of which the first is answered so.
+fn two_texts_out(code: u16) -> Driven {
+    let mut driven = Driven::ready(&CHUNKS);
+    driven.send(0);
+    driven.handle(Input::TextSent);
+    assert_eq!(driven.send(1), ["RSET", "MAIL", "RCPT", "BDAT"]);
+    driven.handle(Input::TextSent);
+    driven.hear(250);
+    driven.hear(250);
+    driven.hear(code);
+    driven
+}
+
+/// What became of the second one after these replies, if that is known.
+fn second(mut driven: Driven, codes: &[u16]) -> Option<Verdict> {
+    let outputs: Vec<_> = codes.iter().flat_map(|code| driven.hear(*code)).collect();
+    outputs.into_iter().find_map(|output| match output {
+        Output::Finished(1, outcome) => Some(outcome.verdict),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_server_that_goes_on_after_its_farewell_is_heard() {
+    let accepted = |verdict| matches!(verdict, Some(Verdict::Accepted(_)));
+    // To RSET, whatever became of the message before it.
+    assert!(second(two_texts_out(250), &[421]).is_none());
+    assert!(accepted(second(two_texts_out(250), &[421, 250, 250, 250])));
+    // After a farewell the reply to RSET says nothing of BDAT; after a BDAT that
+    // was not known a refused RSET says that the text was taken for commands.
+    for code in [250, 500] {
+        assert!(
+            accepted(second(two_texts_out(421), &[code, 250, 250, 250])),
+            "{code}"
+        );
+    }
+    assert!(accepted(second(two_texts_out(500), &[250, 250, 250, 250])));
+    assert!(matches!(
+        second(two_texts_out(500), &[500]),
+        Some(Verdict::Untried(_))
+    ));
+}
+
+/// What comes out when a login with this user and password begins.
+fn login_begins(user: &str, password: &str, mechanism: Mechanism) -> Vec<Output> {
+    let mut plan = plan(0);
+    plan.login = Some(LoginAnswer {
+        credentials: Arc::new(Credentials {
+            user: user.into(),
+            secret: Secret::from(password),
+            authzid: None,
+        }),
+        mechanisms: vec![mechanism],
+        required: true,
+    });
+    let mut driven = Driven(Dialogue::new(plan));
+    driven.hear(220);
+    let lines = ["mx", "PIPELINING", "AUTH PLAIN XOAUTH2"];
+    let lines = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
+    driven.handle(Input::Reply(Reply::new(250, lines)))
+}
+
+#[test]
+fn an_initial_response_goes_on_the_line_if_it_fits() {
+    // "AUTH PLAIN " and 496 octets of base64 and CRLF are less than 512; 500 are one
+    // too many. Only what was said whole may carry an envelope.
+    for (octets, fits) in [(372, true), (373, false)] {
+        let password = "p".repeat(octets - "\0tim\0".len());
+        let outputs = login_begins("tim", &password, Mechanism::Plain);
+        let wire = outputs.iter().find_map(|output| match output {
+            Output::Send(commands) => {
+                let mut wire = Vec::new();
+                commands
+                    .iter()
+                    .for_each(|command| command.write_to(&mut wire));
+                Some(wire)
+            }
+            _ => None,
+        });
+        let length = wire.expect("AUTH").len();
+        assert_eq!(length, if fits { 509 } else { "AUTH PLAIN\r\n".len() });
+        let carries = outputs
+            .iter()
+            .any(|output| matches!(output, Output::LoggingIn));
+        assert_eq!(carries, fits);
+    }
+    let outputs = login_begins("tim", "token", Mechanism::Xoauth2);
+    assert!(
+        !outputs
+            .iter()
+            .any(|output| matches!(output, Output::LoggingIn))
+    );
+}
+
+#[test]
+fn what_the_last_mechanism_cannot_say_is_told() {
+    let outputs = login_begins("t\0m", "tanstaaf", Mechanism::Plain);
+    let Some(Output::Done(Some(failure))) = outputs.last() else {
+        panic!("{outputs:?}");
+    };
+    assert_eq!(failure.kind, FailureKind::Authentication);
+    assert!(failure.text.contains("user name"), "{}", failure.text);
 }
