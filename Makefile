@@ -139,11 +139,19 @@ bench-readme: bench-setup ## measure sending, and put the table into README.org
 FUZZ_SECONDS ?= 60
 .PHONY: fuzz
 fuzz: ## hostile input for each reader, FUZZ_SECONDS each; needs cargo-fuzz and a nightly Rust
-	@python3 fuzz/run.py --seconds $(FUZZ_SECONDS) $(TARGETS)
+	@python3 fuzz/run.py --seconds $(FUZZ_SECONDS) $(FUZZ) $(TARGETS)
+
+.PHONY: mutants
+mutants: ## change src/smtp in each small way, say what no test notices; needs cargo-mutants
+	@python3 test/mutants.py $(MUTANTS)
 
 .PHONY: leaks
 leaks: ## ten thousand sends in one process: descriptors, threads and memory stay
 	$(CARGO) test --locked --release --test leaks -- --ignored --nocapture
+
+.PHONY: sanitize
+sanitize: ## the engine's own tests under AddressSanitizer, with a look for leaks
+	@CARGO=$(CARGO) sh test/sanitize.sh $(SANITIZED)
 
 .PHONY: coverage
 coverage: ## lines of src/smtp that the engine's tests run; needs cargo-llvm-cov
