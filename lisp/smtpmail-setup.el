@@ -320,6 +320,12 @@ smtp.example.org): " (smtpmail-setup-server setup))))))
   (and (smtpmail-setup-findings setup)
        (not (assq 'failure (smtpmail-setup-findings setup)))))
 
+(defun smtpmail-setup--logged-in-p (setup)
+  "Return non-nil if the server accepted the login of SETUP, or offers none."
+  (seq-some (lambda (finding)
+              (and (equal (nth 1 finding) "Login") (eq (car finding) 'ok)))
+            (smtpmail-setup-findings setup)))
+
 (defun smtpmail-setup--done (setup format &rest arguments)
   "Note for SETUP that something was done, by FORMAT and ARGUMENTS."
   (push (apply #'format format arguments) (smtpmail-setup-done setup)))
@@ -447,7 +453,11 @@ arrives." address))
 (defun smtpmail-setup--advice (setup)
   "Return what to do next with SETUP, in words."
   (cond ((smtpmail-setup-done setup) "Next?")
-        ((smtpmail-setup--works-p setup) "It works.  Save it (v)?")
+        ((and (smtpmail-setup--works-p setup)
+              (smtpmail-setup--logged-in-p setup))
+         "It works.  Save it (v)?")
+        ((smtpmail-setup--works-p setup)
+         "It answers; no login was tried.  Save it (v), or type a password (w)?")
         ((smtpmail-setup-findings setup) "It does not work: see above.  Change?")
         (t "Try it (t)?")))
 
