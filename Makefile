@@ -179,10 +179,10 @@ floors: ## check that files import from lower floors only
 .PHONY: doc
 doc: doc/smtpmail.info doc/smtpmail.html ## make the manual, Info and HTML
 
-doc/smtpmail.info: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt doc/doctor-report.txt
+doc/smtpmail.info: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt doc/doctor-report.txt doc/setup-screen.txt doc/trace-screen.txt
 	$(MAKEINFO) -I doc --no-split -o $@ $<
 
-doc/smtpmail.html: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt doc/doctor-report.txt
+doc/smtpmail.html: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt doc/doctor-report.txt doc/setup-screen.txt doc/trace-screen.txt
 	$(MAKEINFO) -I doc --html --no-split -o $@ $<
 
 # The `dir' file beside the manual is what makes Emacs list it.
@@ -190,7 +190,8 @@ doc/smtpmail.html: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt doc/
 screens: module lisp $(SERVER) ## take the screens of the manual and the README from the program
 	@SMTPMAIL_WRITE_SCREENS=1 SERVER=$(SERVER) EMACS=$(EMACS) \
 	  sh test/run-ert.sh test/smtpmail-outbox-terminal-tests.el test/smtpmail-send-terminal-tests.el \
-	    test/smtpmail-doctor-screen-tests.el
+	    test/smtpmail-doctor-screen-tests.el test/smtpmail-setup-terminal-tests.el \
+	    test/smtpmail-trace-screen-tests.el
 
 .PHONY: doctor
 doctor: module lisp ## say why mail does not go; INIT is your init file, ARGS accounts and to=ADDRESS

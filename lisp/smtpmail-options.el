@@ -247,7 +247,7 @@ for a server that wants no certificate of ours."
 (defcustom smtpmail-token-command nil
   "Program that prints an access token of OAuth 2.0, or nil.
 A list of strings, the program and its arguments, in which %u is the user
-(`smtpmail-smtp-user', or else `user-mail-address'), %h the server and %p
+\\=(`smtpmail-smtp-user', or else `user-mail-address'), %h the server and %p
 its port.  It runs without a shell for each login, has to print nothing
 but the token, and is run once more if the server refuses that.  The token
 is used with the mechanisms XOAUTH2 and OAUTHBEARER."

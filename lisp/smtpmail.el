@@ -57,6 +57,7 @@
 (autoload 'smtpmail-outbox "smtpmail-outbox-list" nil t)
 (autoload 'smtpmail-outbox-count "smtpmail-outbox-list")
 (autoload 'smtpmail-report-bug "smtpmail-bug" nil t)
+(autoload 'smtpmail-setup "smtpmail-setup" nil t)
 (autoload 'smtpmail-show-trace "smtpmail-trace" nil t)
 (autoload 'smtpmail-unload-function "smtpmail-unload")
 (autoload 'smtpmail-background-resume "smtpmail-leave" nil t)
@@ -457,7 +458,7 @@ Those the engine trusts anyway."
 Signal an error if there is nobody to ask, or if no port answers."
   (unless (smtpmail-auth-can-prompt-p)
     (error "`smtpmail-smtp-server' not defined"))
-  (let ((server (read-string "Outgoing SMTP mail server: "))
+  (let ((server (smtpmail--ask-server))
         (ports (delete-dups
                 (append (and (not (equal (smtpmail-services-port
                                           smtpmail-smtp-service)
@@ -476,6 +477,16 @@ Signal an error if there is nobody to ask, or if no port answers."
       (customize-save-variable 'smtpmail-stream-type 'ssl))
     (customize-save-variable 'smtpmail-smtp-server server)
     (customize-save-variable 'smtpmail-smtp-service found)))
+
+(defun smtpmail--ask-server ()
+  "Ask for a server; say that there is `smtpmail-setup', too."
+  (minibuffer-with-setup-hook
+      (lambda ()
+        (let ((hint (make-overlay (point-max) (point-max) nil t t)))
+          (overlay-put hint 'after-string
+                       (propertize "  [C-g, then M-x smtpmail-setup finds it]"
+                                   'face 'shadow 'cursor t))))
+    (read-string "Outgoing SMTP mail server: ")))
 
 (defun smtpmail--answers-p (server port)
   "Return non-nil if a connection to SERVER at PORT comes about."
