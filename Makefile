@@ -100,9 +100,17 @@ figures-background: module lisp $(SERVER) ## print how long Emacs is busy with m
 	@SMTPMAIL_TEST_SERVER=$(CURDIR)/$(SERVER) $(BATCH) -L test -l test/background-figures.el -f background-figures
 
 .PHONY: soak
-soak: module lisp $(SERVER) ## kill an Emacs that sends in the background, 300 times
+soak: soak-kills soak-mail ## both of the next; most of an hour
+
+.PHONY: soak-kills
+soak-kills: module lisp $(SERVER) ## kill an Emacs that sends in the background, 300 times
 	@SMTPMAIL_KILLS=$${SMTPMAIL_KILLS:-300} SERVER=$(SERVER) EMACS=$(EMACS) \
 	  SMTPMAIL_TEST_LIMIT=7200 sh test/run-ert.sh test/smtpmail-background-kill-tests.el
+
+MESSAGES ?= 10000
+.PHONY: soak-mail
+soak-mail: module lisp ## MESSAGES in the background to Postfix, while all of it breaks; account for each
+	@EMACS=$(EMACS) python3 test/soak/soak.py --messages $(MESSAGES) $(if $(SEED),--seed $(SEED))
 
 .PHONY: servers
 servers: ## fetch the real mail servers into build/
@@ -139,11 +147,19 @@ bench-readme: bench-setup ## measure sending, and put the table into README.org
 FUZZ_SECONDS ?= 60
 .PHONY: fuzz
 fuzz: ## hostile input for each reader, FUZZ_SECONDS each; needs cargo-fuzz and a nightly Rust
-	@python3 fuzz/run.py --seconds $(FUZZ_SECONDS) $(TARGETS)
+	@python3 fuzz/run.py --seconds $(FUZZ_SECONDS) $(FUZZ) $(TARGETS)
+
+.PHONY: mutants
+mutants: ## change src/smtp in each small way, say what no test notices; needs cargo-mutants
+	@python3 test/mutants.py $(MUTANTS)
 
 .PHONY: leaks
 leaks: ## ten thousand sends in one process: descriptors, threads and memory stay
 	$(CARGO) test --locked --release --test leaks -- --ignored --nocapture
+
+.PHONY: sanitize
+sanitize: ## the engine's own tests under AddressSanitizer, with a look for leaks
+	@CARGO=$(CARGO) sh test/sanitize.sh $(SANITIZED)
 
 .PHONY: coverage
 coverage: ## lines of src/smtp that the engine's tests run; needs cargo-llvm-cov
@@ -175,17 +191,18 @@ floors: ## check that files import from lower floors only
 .PHONY: doc
 doc: doc/smtpmail.info doc/smtpmail.html ## make the manual, Info and HTML
 
-doc/smtpmail.info: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt doc/doctor-report.txt
+doc/smtpmail.info: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt doc/doctor-report.txt doc/setup-screen.txt doc/trace-screen.txt
 	$(MAKEINFO) -I doc --no-split -o $@ $<
 
-doc/smtpmail.html: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt doc/doctor-report.txt
+doc/smtpmail.html: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt doc/doctor-report.txt doc/setup-screen.txt doc/trace-screen.txt
 	$(MAKEINFO) -I doc --html --no-split -o $@ $<
 
 .PHONY: screens
 screens: module lisp $(SERVER) ## take the screens of the manual and the README from the program
 	@SMTPMAIL_WRITE_SCREENS=1 SERVER=$(SERVER) EMACS=$(EMACS) \
 	  sh test/run-ert.sh test/smtpmail-outbox-terminal-tests.el test/smtpmail-send-terminal-tests.el \
-	    test/smtpmail-doctor-screen-tests.el
+	    test/smtpmail-doctor-screen-tests.el test/smtpmail-setup-terminal-tests.el \
+	    test/smtpmail-trace-screen-tests.el
 
 .PHONY: doctor
 doctor: module lisp ## say why mail does not go; INIT is your init file, ARGS accounts and to=ADDRESS

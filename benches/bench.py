@@ -99,6 +99,8 @@ CASES = {
     "queue": Case("queue of 100", 2048, sends=100, queue=True),
     "recipients": Case("1,000 recipients", 2048, recipients=1000),
 }
+# What ours alone does is no case.
+ALL = [*CASES, "background"]
 
 
 # Who sends.
@@ -290,6 +292,28 @@ def table(cases, rounds, end, folder):
     return rows
 
 
+def background(folder):
+    """Rows of what Emacs is busy with when ours sends in the background.
+
+    In a terminal; the first of some rounds, in which Lisp is loaded, does not count."""
+    if not shutil.which("tmux"):
+        print("  no tmux: nothing of sending in the background", file=sys.stderr)
+        return []
+    print("  in the background ...", file=sys.stderr)
+    os.environ["SMTPMAIL_TEST_SERVER"] = str(TARGET / "smtpmail-test-server")
+    done = run([EMACS, "-Q", "--batch", "-L", str(ROOT / "lisp"), "-L", str(ROOT / "test"), "-l",
+                str(ROOT / "test/background-figures.el"), "-f", "background-figures-json"], folder)
+    words = ["Emacs is busy, then goes on", "and waits for the disk, timers run",
+             "a timer is late meanwhile", "a timer is late while it goes"]
+    rows = []
+    for size, rounds in json.loads(done.stdout.strip().splitlines()[-1]).items():
+        medians = [statistics.median(costs) for costs in zip(*rounds[1:])]
+        for number, word in enumerate(words):
+            name = "" if number else f"{size} MiB in the background"
+            rows.append([name, word, "", shown(medians[number]), ""])
+    return rows
+
+
 def ratio(theirs, ours):
     return f"{theirs / ours:.1f}" if ours else "-"
 
@@ -321,7 +345,7 @@ def main():
     parser.add_argument("-n", type=int, default=3, help="rounds (default 3)")
     parser.add_argument("--minutes", type=float, default=4,
                         help="then one round each for what is left (default 4)")
-    parser.add_argument("--only", default=",".join(CASES), help="of: " + ", ".join(CASES))
+    parser.add_argument("--only", default=",".join(ALL), help="of: " + ", ".join(ALL))
     parser.add_argument("--write", metavar="FILE", help="put the table between the markers there")
     options = parser.parse_args()
     missing = [name for name in PEERS if name != "python" and not shutil.which(name)]
@@ -332,7 +356,10 @@ def main():
         with Helper(TARGET / "smtpmail-test-server", "--spool", folder / "none",
                     "--certs", folder / "certs"):
             pass
-        rows = table([CASES[one] for one in options.only.split(",")], options.n, end, folder)
+        chosen = options.only.split(",")
+        rows = table([CASES[one] for one in chosen if one in CASES], options.n, end, folder)
+        if "background" in chosen:
+            rows += background(folder)
     text = "\n".join([f"Measured {machine()}; medians of up to {options.n} interleaved rounds.",
                       *([f"Not installed here: {', '.join(missing)}."] if missing else []),
                       "", org(rows)])

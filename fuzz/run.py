@@ -18,7 +18,9 @@ fuzz/artifacts/TARGET.
 
 import argparse
 import base64
+import functools
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -55,22 +57,36 @@ def pack(target, directory):
     return len(lines)
 
 
-def cargo_fuzz(target, directories, *options):
-    """Run the fuzzer of TARGET; return what it printed, or leave."""
+@functools.cache
+def built():
+    """Build the fuzzers; return the directory in which they are."""
     toolchain = os.environ.get("FUZZ_TOOLCHAIN", "+nightly")
-    command = ["cargo", toolchain] if toolchain else ["cargo"]
+    cargo = ["cargo", toolchain] if toolchain else ["cargo"]
     # The engine is Rust without `unsafe`: a sanitizer would only be slow.
-    command += ["fuzz", "run", "--sanitizer", "none", target, *map(str, directories)]
-    command += ["--", f"-max_len={MAX_LEN.get(target, DEFAULT_MAX_LEN)}", *options]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    subprocess.run([*cargo, "fuzz", "build", "--sanitizer", "none"], cwd=ROOT, check=True)
+    command = [*cargo, "metadata", "--no-deps", "--format-version", "1"]
+    run = subprocess.run(command, cwd=ROOT / "fuzz", capture_output=True, text=True, check=True)
+    directory = pathlib.Path(json.loads(run.stdout)["target_directory"])
+    return max(directory.glob("*/release"), key=lambda place: place.stat().st_mtime)
+
+
+def run_fuzzer(target, directories, *options):
+    """Run the fuzzer of TARGET; return what it printed, or leave."""
+    artifacts = ROOT / "fuzz" / "artifacts" / target
+    artifacts.mkdir(parents=True, exist_ok=True)
+    command = [built() / target, f"-artifact_prefix={artifacts}/", *directories]
+    command += [f"-max_len={MAX_LEN.get(target, DEFAULT_MAX_LEN)}", *options]
+    command = list(map(str, command))
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    output = (run.stdout + run.stderr).decode(errors="replace")
     if run.returncode != 0:
-        sys.exit(f"{run.stdout}{run.stderr}\n{target}: failed")
-    return run.stderr
+        sys.exit(f"{output}\n{target}: failed")
+    return output
 
 
 def one_round(target, directory, seconds):
     """Fuzz TARGET for SECONDS; the number of runs, and of the edges reached."""
-    output = cargo_fuzz(target, [directory], f"-max_total_time={seconds}", "-print_final_stats=1")
+    output = run_fuzzer(target, [directory], f"-max_total_time={seconds}", "-print_final_stats=1")
     runs = re.search(r"^stat::number_of_executed_units: +(\d+)", output, re.M)
     edges = re.findall(r"^#\d+\s+\w+\s+cov: (\d+)", output, re.M)
     if not (runs and edges):
@@ -101,7 +117,7 @@ def fuzz(target, options):
     for file in reduced.iterdir():
         file.unlink()
     # By edges alone: with how often each was run, the corpora are ten times as large.
-    cargo_fuzz(target, [reduced, directory], "-merge=1", "-use_counters=0")
+    run_fuzzer(target, [reduced, directory], "-merge=1", "-use_counters=0")
     kept = pack(target, reduced)
     print(
         f"{target}: {runs} runs in {(now - start) / 60:.1f} minutes, {edges} edges, "

@@ -210,6 +210,7 @@ Its copies are filed by FUNCTION, a symbol."
   "Note what is done for MAIL, or nil, before its acceptance.
 A notice, and who takes it back, tell of it."
   (when mail
+    (setf (smtpmail-background-mail-done-known mail) t)
     (let ((copies (save-restriction
                     (message-narrow-to-headers)
                     (smtpmail-header-fields "[FG]cc"))))

@@ -56,6 +56,7 @@
   (why nil :documentation "Why it was not sent, a sentence, or nil.")
   (reason nil :documentation "`network' or `refusal', if delayed.")
   (done nil :documentation "What the client did already, a list of texts.")
+  (done-known nil :documentation "Non-nil if DONE is all that it did.")
   (undoable nil :documentation "Non-nil while it can be taken back.")
   (fcc nil :documentation "Files of copies to be written when it is sent."))
 
@@ -85,6 +86,17 @@ All, if there are none."
       (format "\"%s\""
               (truncate-string-to-width (smtpmail-visible-text subject)
                                         40 nil nil t)))))
+
+(defun smtpmail-background--say (format &rest arguments)
+  "Show FORMAT with ARGUMENTS on one line, and all of it in *Messages*.
+Nobody has asked, so the echo area takes no line of a window."
+  (let* ((text (apply #'format-message format arguments))
+         (line (truncate-string-to-width text (1- (frame-width)) nil nil t)))
+    (let ((inhibit-message (or inhibit-message (not (equal line text)))))
+      (message "%s" text))
+    (unless (equal line text)
+      (let ((message-log-max nil))
+        (message "%s" line)))))
 
 (defun smtpmail-background--key (mail)
   "Return what MAIL must have in common with another one of its courier."

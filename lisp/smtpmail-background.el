@@ -79,7 +79,8 @@ what was done: it may have been sent by other means."
          (word (smtpmail--send message))
          (mail (plist-get smtpmail-background--order :mail)))
     (cond ((not mail) word)
-          (t (when smtpmail-wait-for-acceptance
+          (t (require 'smtpmail-accepted)
+             (when smtpmail-wait-for-acceptance
                (smtpmail-accepted-keep mail message))
              (when (smtpmail-message-fcc message)
                (push (format "the copy in %s"
@@ -88,12 +89,23 @@ what was done: it may have been sent by other means."
                                         (smtpmail-message-fcc message) ", "))
                      (smtpmail-background-mail-done mail)))
              (smtpmail-background--tell-queued mail)
+             ;; Message mode and Mail mode say "Sending...done" over it.
+             (run-with-timer 0 nil #'smtpmail-background--tell-again
+                             (smtpmail-background-mail-name mail))
              "Queued"))))
+
+(defun smtpmail-background--tell-again (name)
+  "Tell what becomes of the message of the entry NAME unless that is over."
+  (when-let ((mail (smtpmail-background-mail-named name)))
+    (when (and (memq (smtpmail-background-mail-state mail) '(held waiting sending))
+               (equal (current-message) "Sending...done"))
+      (let ((message-log-max nil))
+        (smtpmail-background--tell-queued mail)))))
 
 (defun smtpmail-background--tell-queued (mail)
   "Tell the user that MAIL is in the outbox and will go."
   (let ((time (smtpmail-background-mail-time mail)))
-    (message
+    (smtpmail-background--say
      "%s"
      (cond ((smtpmail-background-mail-undoable mail)
             (format "Goes in %d s; %s takes it back" smtpmail-undo-seconds

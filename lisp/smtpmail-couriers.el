@@ -58,6 +58,10 @@
 (autoload 'smtpmail-mode-line-update "smtpmail-mode-line")
 (autoload 'smtpmail-ask-later "smtpmail-ask")
 
+(defconst smtpmail-background--longest-pause 1800
+  "Most seconds between two tries; each pause is twice the one before.
+RFC 5321 section 4.5.4.1 asks relays for 30 minutes at least.")
+
 (defconst smtpmail-background--look-interval 0.5
   "Seconds after which events are taken for which the engine rings no bell.
 It rings where something waits, and seldom otherwise.")
@@ -92,10 +96,18 @@ It rings where something waits, and seldom otherwise.")
   (smtpmail-background--set-alarm)
   (smtpmail-mode-line-update))
 
+(defun smtpmail-background--due-p (mail)
+  "Return non-nil if the time of MAIL, held or delayed, has come."
+  (let ((left (- (smtpmail-background-mail-time mail) (float-time))))
+    (or (<= left 0)
+        ;; No pause is so long: the clock was put back.
+        (and (eq (smtpmail-background-mail-state mail) 'delayed)
+             (> left smtpmail-background--longest-pause)))))
+
 (defun smtpmail-background--release ()
   "Let those wait for a courier whose time has come."
   (dolist (mail (smtpmail-background-mails 'held 'delayed))
-    (when (<= (smtpmail-background-mail-time mail) (float-time))
+    (when (smtpmail-background--due-p mail)
       (setf (smtpmail-background-mail-state mail) 'waiting
             (smtpmail-background-mail-time mail) nil
             (smtpmail-background-mail-undoable mail) nil))))
@@ -366,6 +378,19 @@ Return non-nil if that was so."
                                       (plist-get question :offered))
       t)))
 
+(defun smtpmail-background--about (process question)
+  "Return a text that names the message of QUESTION of PROCESS, or nil.
+Nil if it is about the account."
+  (when-let* ((addresses (mapcar (lambda (recipient) (plist-get recipient :address))
+                                 (plist-get question :recipients)))
+              (mail (seq-find
+                     (lambda (mail)
+                       (null (seq-difference
+                              addresses
+                              (smtpmail-background-mail-recipients mail))))
+                     (process-get process 'smtpmail-mails))))
+    (smtpmail-background--label mail)))
+
 (defun smtpmail-background--ask (process question)
   "Let the user answer QUESTION of the courier of PROCESS.
 A quit leaves its messages waiting in the outbox."
@@ -374,8 +399,10 @@ A quit leaves its messages waiting in the outbox."
     (process-put process 'smtpmail-question nil)
     (let ((session (process-get process 'smtpmail-session)))
       (condition-case problem
-          (smtpmail-background--with-account process
-            (smtpmail-session--answer session question))
+          (let ((smtpmail-session--about
+                 (smtpmail-background--about process question)))
+            (smtpmail-background--with-account process
+              (smtpmail-session--answer session question)))
         (quit (smtpmail-background--stop-courier process 'user))
         (error
          (smtpmail-background--stop-courier process 'user)

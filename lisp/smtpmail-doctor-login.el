@@ -85,9 +85,11 @@ else; or correct `smtpmail-token-command'"
      ((null login) (smtpmail-doctor-findings--no-credentials facts))
      (t
       (smtpmail-doctor-findings--add
-       'ok "Password" (format "of user %s, from %s"
-                              (smtpmail-auth-login-user login)
-                              (smtpmail-auth-login-source login)))
+       'ok "Password"
+       (if (smtpmail-doctor-login--typed-p login)
+           (format "of user %s, as you typed it" (smtpmail-auth-login-user login))
+         (format "of user %s, from %s" (smtpmail-auth-login-user login)
+                 (smtpmail-auth-login-source login))))
       (cond
        ((null mechanisms)
         (smtpmail-doctor-findings--add
@@ -121,17 +123,24 @@ would travel in clear"
          "Try again later, or with another mechanism first in \
 `smtpmail-auth-supported'")))))))
 
+(defun smtpmail-doctor-login--typed-p (login)
+  "Return non-nil if the user typed LOGIN in this session."
+  (equal (smtpmail-auth-login-source login) "typed"))
+
 (defun smtpmail-doctor-findings--refused (facts login)
   "Tell that the server of FACTS refused LOGIN."
   (let ((user (smtpmail-auth-login-user login)))
     (smtpmail-doctor-findings--add
      'failure "Login" (plist-get (smtpmail-doctor-facts-refused facts) :text)
      (concat
-      (if (eq (smtpmail-auth-login-kind login) 'token)
-          (format "Correct `smtpmail-smtp-user', or see for what the %s is: it \
-has to be for sending mail" (smtpmail-auth-login-source login))
-        (format "Correct user name or password in the %s"
-                (smtpmail-auth-login-source login)))
+      (cond
+       ((smtpmail-doctor-login--typed-p login)
+        "Type user name and password anew")
+       ((eq (smtpmail-auth-login-kind login) 'token)
+        (format "Correct `smtpmail-smtp-user', or see for what the %s is: it \
+has to be for sending mail" (smtpmail-auth-login-source login)))
+       (t (format "Correct user name or password in the %s"
+                  (smtpmail-auth-login-source login))))
       (unless (string-search "@" user)
         (format "; many servers want the full address in the place of \"%s\"" user))
       ".  Large providers want a password made for this program, or a token"))

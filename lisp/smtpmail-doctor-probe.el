@@ -52,6 +52,9 @@
   (tried nil :documentation "Plists of the commands of the envelope, with replies.")
   (failure nil :documentation "Why it did not come to its end, or nil."))
 
+(defvar smtpmail-doctor-probe-ask nil
+  "Non-nil means to ask the user about a certificate that is not accepted.")
+
 (defun smtpmail-doctor-probe-get (facts key)
   "Return what the request of FACTS says for KEY."
   (plist-get (smtpmail-doctor-facts-request facts) key))
@@ -124,10 +127,11 @@ Log in if LOG-IN.  Return nil if only the user can answer."
        t)
       ('certificate
        (setf (smtpmail-doctor-facts-certificate facts) question)
-       (smtpmail-module--trust
-        delivery id
-        (or (smtpmail-trust-known question host port smtpmail-smtp-service) 'no))
-       t))))
+       (unless smtpmail-doctor-probe-ask
+         (smtpmail-module--trust
+          delivery id
+          (or (smtpmail-trust-known question host port smtpmail-smtp-service) 'no))
+         t)))))
 
 (defun smtpmail-doctor-probe-look-up (facts)
   "Look for the credentials for the server of FACTS, and note them there."

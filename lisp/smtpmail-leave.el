@@ -240,8 +240,8 @@ ENTRY is a plist of the outbox's listing."
                   :variables variables
                   :sender (or (plist-get entry :sender)
                               (let ((smtpmail-queue-dir (plist-get place :queue-directory)))
-                                (smtpmail-outbox--sender-in-file
-                                 (smtpmail-outbox--file entry))))
+                                (smtpmail-outbox--sender-in-text
+                                 (plist-get entry :name))))
                   :recipients (mapcar #'smtpmail-maybe-append-domain
                                       (plist-get entry :recipients))
                   :options (smtpmail-delivery-entry-bindings entry)

@@ -53,7 +53,8 @@
 
 (cl-defstruct (smtpmail-message
                (:constructor smtpmail-message--make)
-               (:copier nil))
+               (:copier nil)
+               (:noinline t))
   "A message ready to be sent, and its envelope."
   (buffer nil :documentation "Buffer of the message, live until discarded.")
   (recipients nil :documentation "Addr-specs, in order, each once.")
@@ -113,21 +114,34 @@ An already encoded mail buffer has nothing else (RFC 6532 §3.2)."
 (defun smtpmail-message--recipients ()
   "Return the recipients that the current header names.
 If it has Resent-To, Resent-Cc or Resent-Bcc, only those count."
-  ;; Most mails have few; a table of the default size would be ten times larger.
-  (let ((seen (make-hash-table :test #'equal :size 8))
-        (recipients nil))
+  (let ((addresses nil))
     (pcase-dolist (`(,name . ,value)
                    (or (smtpmail-header-fields "Resent-\\(?:To\\|B?Cc\\)")
                        (smtpmail-header-fields "To\\|B?Cc")))
-      (setq name (concat name " field"))
-      (dolist (address (smtpmail-message-addresses value))
-        (setq address (smtpmail-message--decode
-                       (smtpmail-message--check name address)))
-        (let ((key (smtpmail-message--mailbox-key address)))
-          (unless (gethash key seen)
-            (puthash key t seen)
-            (push address recipients)))))
-    (nreverse recipients)))
+      (setq name (concat name " field")
+            addresses (nconc addresses
+                             (smtpmail-message--checked-addresses name value))))
+    (smtpmail-message--without-repeats addresses)))
+
+(defun smtpmail-message--checked-addresses (what value)
+  "Return the addresses in VALUE, checked and decoded; errors name WHAT."
+  (let ((addresses (smtpmail-message-addresses value)))
+    ;; One look at all of them: there may be thousands, and few are odd.
+    (if (string-match-p "[^ -~]" (apply #'concat addresses))
+        (mapcar (lambda (address)
+                  (smtpmail-message--decode
+                   (smtpmail-message--check what address)))
+                addresses)
+      addresses)))
+
+(defun smtpmail-message--without-repeats (addresses)
+  "Return the list ADDRESSES with each mailbox once."
+  (let ((seen (make-hash-table :test #'equal :size (length addresses))))
+    (seq-filter (lambda (address)
+                  (let ((key (smtpmail-message--mailbox-key address)))
+                    (unless (gethash key seen)
+                      (puthash key t seen))))
+                addresses)))
 
 (defun smtpmail-message--mailbox-key (address)
   "Return a string that is `equal' for the same mailbox as ADDRESS.
@@ -202,27 +216,82 @@ Its header ends at HEADER-END."
 (defun smtpmail-message--append-text (mail start)
   "Append the text of the buffer MAIL from START, nil if there is none.
 A blank line goes before it, a final newline behind."
-  (goto-char (point-max))
   (when start
-    (insert "\n")
-    ;; Unbound since Emacs 30.
-    ;; The built-in of Emacs 30 heeds it no more.
-    (when (and (< emacs-major-version 30)
-               (boundp 'mail-mailer-swallows-blank-line)
-               (eval (with-no-warnings mail-mailer-swallows-blank-line) t))
-      (insert "\n"))
+    (smtpmail-message--append-blank-line)
     (insert-buffer-substring-no-properties
      mail start (with-current-buffer mail (point-max)))
     (unless (bolp) (insert "\n"))))
 
+(defun smtpmail-message--append-blank-line ()
+  "Append what stands between header and text."
+  (goto-char (point-max))
+  (insert "\n")
+  ;; Unbound since Emacs 30.
+  ;; The built-in of Emacs 30 heeds it no more.
+  (when (and (< emacs-major-version 30)
+             (boundp 'mail-mailer-swallows-blank-line)
+             (eval (with-no-warnings mail-mailer-swallows-blank-line) t))
+    (insert "\n")))
+
+;;; A large text stays in the mail's buffer
+
+(defvar-local smtpmail-message--rest nil
+  "Where the rest of this text is: (BUFFER START END TICK), or nil.")
+
+(defun smtpmail-message--may-stay-p (mail start coding)
+  "Return non-nil if the text of the buffer MAIL from START need not be copied.
+In CODING it must be the same octets whatever stands before it."
+  (and (memq (and coding (coding-system-type coding))
+             '(nil charset raw-text undecided utf-8))
+       (>= (- (with-current-buffer mail (point-max)) start)
+           smtpmail-message-string-limit)))
+
+(defun smtpmail-message--leave-text (mail start)
+  "Note that the text of the buffer MAIL from START follows the current header."
+  (smtpmail-message--append-blank-line)
+  (setq smtpmail-message--rest
+        (with-current-buffer mail
+          (list mail start (point-max) (buffer-chars-modified-tick)))))
+
+(defun smtpmail-message--rest-of (buffer)
+  "Return the rest of the text in BUFFER, (MAIL START END), or nil.
+Signal an error if it is not any more what it was."
+  (pcase (buffer-local-value 'smtpmail-message--rest buffer)
+    (`(,mail ,start ,end ,tick)
+     (unless (and (buffer-live-p mail)
+                  (eql tick (buffer-chars-modified-tick mail)))
+       (error "The mail was changed while it was being sent"))
+     (list mail start end))))
+
+(defun smtpmail-message-size (buffer)
+  "Return how many characters the text has that BUFFER begins."
+  (pcase (smtpmail-message--rest-of buffer)
+    (`(,_ ,start ,end) (+ (buffer-size buffer) (- end start)))
+    (_ (buffer-size buffer))))
+
+(defun smtpmail-message--complete (buffer)
+  "Bring the rest of the text into BUFFER, if it is not there."
+  (pcase (smtpmail-message--rest-of buffer)
+    (`(,mail ,start ,end)
+     (with-current-buffer buffer
+       (save-excursion
+         (goto-char (point-max))
+         (insert-buffer-substring-no-properties mail start end)
+         (unless (bolp) (insert "\n")))
+       (setq smtpmail-message--rest nil)))))
+
 ;;; All of it
 
-(defun smtpmail-message-prepare ()
+(defun smtpmail-message-prepare (&optional lean)
   "Return a `smtpmail-message' for the mail in the current buffer.
 Only the accessible portion counts.  Neither its text nor anything else
 about the buffer changes.  Signal an `error' if an address holds a
 control character or the aliases cannot be expanded.  A message without
 a recipient or a sender is not an error here.
+
+LEAN non-nil says that nobody but `smtpmail-message-encode' and
+`smtpmail-message-write' will look at the text: a large one is not
+copied then, and must not change before it is written.
 
 Kill its buffers with `smtpmail-message-discard'."
   (save-match-data
@@ -235,16 +304,17 @@ Kill its buffers with `smtpmail-message-discard'."
       (unwind-protect
           (progn
             (smtpmail-message--fill message (current-buffer)
-                                    (car split) (cdr split))
+                                    (car split) (cdr split) lean)
             (setq smtpmail-recipient-address-list
                   (copy-sequence (smtpmail-message-recipients message))
                   done t)
             message)
         (unless done (smtpmail-message-discard message))))))
 
-(defun smtpmail-message--fill (message mail header-end text-start)
+(defun smtpmail-message--fill (message mail header-end text-start lean)
   "Fill in MESSAGE from the buffer MAIL, which is current.
-Its header ends at HEADER-END, its text starts at TEXT-START or is nil."
+Its header ends at HEADER-END, its text starts at TEXT-START or is nil.
+LEAN is that of `smtpmail-message-prepare'."
   (let ((specified (smtpmail-message--specified-sender header-end))
         (own-address (smtpmail-user-mail-address))
         (header-start (point-min))
@@ -288,7 +358,10 @@ Its header ends at HEADER-END, its text starts at TEXT-START or is nil."
       ;; Bytes stay bytes, and cost no conversion.
       (unless coding
         (set-buffer-multibyte nil))
-      (smtpmail-message--append-text mail text-start)
+      (if (and lean text-start (not quoted)
+               (smtpmail-message--may-stay-p mail text-start coding))
+          (smtpmail-message--leave-text mail text-start)
+        (smtpmail-message--append-text mail text-start))
       (when (and quoted text-start)
         (smtpmail-message--quote-text coding))
       (goto-char (point-min)))))
@@ -388,6 +461,7 @@ LF: the module makes them CRLF.
 
 For a text from `smtpmail-message-string-limit' on, prefer
 `smtpmail-message-write'."
+  (smtpmail-message--complete buffer)
   (with-current-buffer buffer
     (let ((text (buffer-substring-no-properties (point-min) (point-max))))
       (if (or (not enable-multibyte-characters)
@@ -402,23 +476,37 @@ stands, be it /proc/self/fd/N: no handler, lock, backup, annotation or
 question, and no sync, which is the module's to do.  Signal `file-error'
 if it cannot be written."
   (with-current-buffer buffer
-    (let* ((verbatim (or (not enable-multibyte-characters)
-                         (smtpmail-header-ascii-p (point-min) (point-max))))
-           (lf-coding (smtpmail-message--lf-coding coding))
-           ;; `write-region' leaves out the last escape sequence of these.
-           (string (and (not verbatim)
-                        (eq (coding-system-type lf-coding) 'iso-2022)
-                        (smtpmail-message-encode buffer coding)))
-           (coding-system-for-write
-            (if (or verbatim string) 'no-conversion lf-coding))
-           (coding-system-require-warning nil)
-           (file-name-handler-alist nil)
-           (create-lockfiles nil)
-           (write-region-annotate-functions nil)
-           (write-region-post-annotation-function nil)
-           (buffer-file-format nil)
-           (write-region-inhibit-fsync t))
-      (write-region (or string (point-min)) (point-max) path nil 'quiet))))
+    (smtpmail-message--write-region (point-min) (point-max) coding path nil)
+    (pcase (smtpmail-message--rest-of buffer)
+      (`(,mail ,start ,end)
+       (with-current-buffer mail
+         (save-restriction
+           (widen)
+           (smtpmail-message--write-region start end coding path t)
+           (unless (eq (char-before end) ?\n)
+             (smtpmail-message--write-region "\n" nil coding path t))))))))
+
+(defun smtpmail-message--write-region (start end coding path append)
+  "Write what is from START to END to PATH, encoded with CODING.
+START may be a string instead.  APPEND non-nil leaves what is there."
+  (let* ((verbatim (or (not enable-multibyte-characters)
+                       (and (not (stringp start))
+                            (smtpmail-header-ascii-p start end))))
+         (lf-coding (smtpmail-message--lf-coding coding))
+         ;; `write-region' leaves out the last escape sequence of these.
+         (string (and (not (or verbatim (stringp start)))
+                      (eq (coding-system-type lf-coding) 'iso-2022)
+                      (smtpmail-message-encode (current-buffer) coding)))
+         (coding-system-for-write
+          (if (or verbatim string) 'no-conversion lf-coding))
+         (coding-system-require-warning nil)
+         (file-name-handler-alist nil)
+         (create-lockfiles nil)
+         (write-region-annotate-functions nil)
+         (write-region-post-annotation-function nil)
+         (buffer-file-format nil)
+         (write-region-inhibit-fsync t))
+    (write-region (or string start) end path append 'quiet)))
 
 ;;; What init files of old call
 

@@ -48,6 +48,10 @@
 (defconst smtpmail-notice--buffer "*smtpmail notice*"
   "Name of the buffer with notices.")
 
+(defconst smtpmail-notice--most-shown 20
+  "So many notices are shown; the outbox lists what they are about.
+An account that is closed refuses all that waits for it.")
+
 (defvar smtpmail-notice--list nil
   "Notices that stand, plists, the newest first.")
 
@@ -99,9 +103,10 @@ its recipients were refused."
           smtpmail-notice--list)
     (smtpmail-notice--remove-older name)
     (smtpmail-notice--show)
-    (message "%s: %s" (smtpmail-notice--heading (car smtpmail-notice--list)) why)
-    (smtpmail-notice--tell-desktop
-     (smtpmail-notice--heading (car smtpmail-notice--list)) why)
+    (let ((heading (smtpmail-notice--heading (car smtpmail-notice--list)))
+          (why (smtpmail-visible-text why)))
+      (smtpmail-background--say "%s: %s" heading why)
+      (smtpmail-notice--tell-desktop heading why))
     (smtpmail-mode-line-update)))
 
 (defun smtpmail-notice--remove-older (name)
@@ -125,10 +130,17 @@ its recipients were refused."
 (defun smtpmail-notice--show ()
   "Show the notices without selecting their window."
   (let ((buffer (smtpmail-notice--draw)))
-    (display-buffer buffer
-                    '((display-buffer-reuse-window display-buffer-at-bottom)
-                      (inhibit-same-window . t)
-                      (window-height . fit-window-to-buffer)))))
+    (when-let ((window (display-buffer
+                        buffer
+                        '((display-buffer-reuse-window display-buffer-at-bottom)
+                          (inhibit-same-window . t)))))
+      (smtpmail-notice--fit window))))
+
+(defun smtpmail-notice--fit (window)
+  "Let WINDOW, if it was made for the notices, be as high as they need.
+But not higher than a third of its frame."
+  (when (eq (car (window-parameter window 'quit-restore)) 'window)
+    (fit-window-to-buffer window (/ (frame-height (window-frame window)) 3))))
 
 (defun smtpmail-notice--draw ()
   "Write the notices into their buffer, and return that."
@@ -137,7 +149,10 @@ its recipients were refused."
       (smtpmail-notice-mode))
     (let ((inhibit-read-only t))
       (erase-buffer)
-      (mapc #'smtpmail-notice--insert smtpmail-notice--list)
+      (mapc #'smtpmail-notice--insert
+            (seq-take smtpmail-notice--list smtpmail-notice--most-shown))
+      (smtpmail-notice--insert-rest
+       (- (length smtpmail-notice--list) smtpmail-notice--most-shown))
       (goto-char (point-min)))
     (set-buffer-modified-p nil)
     (current-buffer)))
@@ -167,6 +182,20 @@ its recipients were refused."
       (insert "  ")))
   (insert "\n\n"))
 
+(defun smtpmail-notice--insert-rest (count)
+  "Insert a line about COUNT notices that are not shown, if there are any."
+  (when (> count 0)
+    (insert (format "And %d more.  " count))
+    (insert-text-button "Outbox" 'action (lambda (_) (smtpmail-outbox))
+                        'follow-link t)
+    (insert "  ")
+    (insert-text-button "Dismiss all"
+                        'action (lambda (_)
+                                  (setq smtpmail-notice--list nil)
+                                  (smtpmail-notice--redraw))
+                        'follow-link t)
+    (insert "\n")))
+
 (defun smtpmail-notice-withdraw (name)
   "Take the notice of the entry NAME away, if there is one."
   (let ((others (seq-remove (lambda (notice)
@@ -182,13 +211,14 @@ its recipients were refused."
   "Show the notices that are left; none, no window."
   (when (get-buffer smtpmail-notice--buffer)
     (let ((buffer (smtpmail-notice--draw)))
-      (unless smtpmail-notice--list
-        (dolist (window (get-buffer-window-list buffer nil t))
+      (dolist (window (get-buffer-window-list buffer nil t))
+        (if smtpmail-notice--list
+            (smtpmail-notice--fit window)
           (quit-restore-window window 'bury)))))
   (smtpmail-mode-line-update))
 
 (defun smtpmail-notice--tell-desktop (heading why)
-  "Let the desktop, if there is one, show HEADING and WHY.
+  "Let the desktop, if there is one, show HEADING and WHY, visible texts.
 As `notifications-notify' does, but without waiting for it."
   (when (and (getenv "DBUS_SESSION_BUS_ADDRESS")
              (featurep 'dbusbind)
@@ -197,8 +227,17 @@ As `notifications-notify' does, but without waiting for it."
       (dbus-call-method-asynchronously
        :session "org.freedesktop.Notifications" "/org/freedesktop/Notifications"
        "org.freedesktop.Notifications" "Notify" nil
-       "Emacs" :uint32 0 "emacs" heading why '(:array) '(:array :signature "{sv}")
+       "Emacs" :uint32 0 "emacs" heading
+       ;; The body, not the summary, is markup.
+       (smtpmail-notice--without-markup why)
+       '(:array) '(:array :signature "{sv}")
        :int32 -1))))
+
+(defun smtpmail-notice--without-markup (text)
+  "Return TEXT so that nothing in it is a tag or an entity of HTML."
+  (replace-regexp-in-string
+   "[&<>]" (lambda (octet) (pcase octet ("&" "&amp;") ("<" "&lt;") (_ "&gt;")))
+   text t t))
 
 ;;;; Doing something about it
 
@@ -272,6 +311,9 @@ Send it again, with the same Message-ID? ")))
           (plist-get (plist-get notice :place) :queue-directory)))
     (require 'smtpmail-outbox-draft)
     (require 'smtpmail-outbox-list)
+    ;; The window of the notices is low.
+    (when (eq (window-buffer) (get-buffer smtpmail-notice--buffer))
+      (select-window (or (get-mru-window nil nil t) (selected-window))))
     (let* ((fields (smtpmail-outbox-draft-create entry))
            (draft (current-buffer))
            (gone (smtpmail-outbox-draft-missing

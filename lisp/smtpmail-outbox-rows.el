@@ -31,6 +31,7 @@
 (require 'subr-x)
 (require 'tabulated-list)
 (require 'smtpmail-options)
+(require 'smtpmail-background-mail)
 (require 'smtpmail-methods)
 (require 'smtpmail-outbox)
 (require 'smtpmail-outbox-view)
@@ -99,8 +100,14 @@ Sending one message changes the directory several times.")
 
 (defun smtpmail-outbox-list--state (entry)
   "Return the state of ENTRY in words."
-  (let ((state (symbol-name (plist-get entry :state)))
-        (time (plist-get entry :time)))
+  (let* ((state (symbol-name (plist-get entry :state)))
+         (mail (and (memq (plist-get entry :state) '(waiting deferred))
+                    (smtpmail-background-mail-named (plist-get entry :name))))
+         (time (plist-get entry :time)))
+    ;; What this Emacs will do, and not what another program would.
+    (pcase (and mail (smtpmail-background-mail-state mail))
+      ('delayed (setq time (smtpmail-background-mail-time mail)))
+      ('stuck (setq state "stuck" time nil)))
     (if time
         (format "%s %s" state (smtpmail-outbox-list--time time))
       state)))

@@ -32,6 +32,7 @@
 (require 'subr-x)
 (require 'smtpmail-options)
 (require 'smtpmail-methods)
+(require 'smtpmail-outbox)
 
 (defvar uudecode-use-external)
 (defvar binhex-use-external)
@@ -52,33 +53,10 @@ More than anybody reads, and little enough to be shown at once.")
 
 ;;;; The text on the disk
 
-(defun smtpmail-outbox-view-file (name)
-  "Return the file with the text of the entry NAME.
-Only the engine's listing knows NAME, so it has no directory."
-  (let* ((directory (file-name-as-directory
-                     (expand-file-name smtpmail-queue-dir)))
-         ;; Not `expand-file-name': a name may begin with a tilde.
-         (file (seq-find
-                (lambda (file)
-                  (and (file-regular-p file) (not (file-symlink-p file))))
-                (append
-                 (list (concat directory name)
-                       (format "%s.smtpmail-%s.text" directory name))
-                 ;; Programs for maildirs add flags to names.
-                 (and (file-directory-p directory)
-                      (directory-files
-                       directory t
-                       (concat "\\`" (regexp-quote name)
-                               "[:;!]2,[a-zA-Z]*\\'")))))))
-    (or file (user-error "That message is not in the outbox any more"))))
-
 (defun smtpmail-outbox-view-insert (name &optional limit)
   "Insert the octets of the entry NAME, at most LIMIT of them.
 The current buffer becomes unibyte.  Return non-nil if that was not all."
-  (let ((file (smtpmail-outbox-view-file name)))
-    (set-buffer-multibyte nil)
-    (insert-file-contents-literally file nil 0 limit)
-    (and limit (> (file-attribute-size (file-attributes file)) limit))))
+  (smtpmail-outbox-insert name (and limit (list :limit limit))))
 
 (defun smtpmail-outbox-view-fields ()
   "Return the header of the message in the current buffer.

@@ -55,8 +55,13 @@
 (defvar smtpmail-outbox--outcomes nil
   "What became of the messages of this flush, the last one first.
 Each is (ENTRY . OUTCOME): nil if it was sent, `elsewhere' if another
-program has it, else (KIND . WHY): `wait', `refused' or `unknown', and a
-string; or `sent', and whom it did not reach.")
+program has it, else (KIND . WHY): `wait', `read' (it waits, since another
+program may be sending it), `refused' or `unknown', and a string; or `sent',
+and whom it did not reach.")
+
+(defvar smtpmail-outbox--despite-readers nil
+  "Non-nil: send also what another program may be sending.
+Bound while the user wants that.")
 
 (defvar smtpmail-outbox--count 0
   "How many outcomes this flush has.")
@@ -123,6 +128,21 @@ is not in the state any more that it was in, is being sent, or is gone."
                  ,@more))
              :done))
 
+(defun smtpmail-outbox-insert (name &optional more)
+  "Insert the octets of the entry NAME; return non-nil if that was not all.
+The current buffer becomes unibyte.  MORE is a plist: :limit, how many
+octets, and :to-send, non-nil if nobody else may have the entry.  The
+engine reads them, unnoticed: whoever else reads an entry is taken for
+one who sends it."
+  (let* ((report (smtpmail-session-ask-outbox
+                  `( :job read ,@(smtpmail-outbox--place) :entry ,name ,@more)))
+         (octets (or (plist-get report :octets)
+                     (user-error "That message is not in the outbox any more"))))
+    (set-buffer-multibyte nil)
+    (insert (encode-coding-string octets 'latin-1-unix t))
+    (goto-char (point-min))
+    (plist-get report :cut)))
+
 (defun smtpmail-outbox-flush ()
   "Do the work of `smtpmail-send-queued-mail'."
   (let* ((listing (smtpmail-outbox-entries))
@@ -136,6 +156,10 @@ is not in the state any more that it was in, is being sent, or is gone."
     (setq smtpmail-outbox--outcomes nil
           smtpmail-outbox--count 0)
     (smtpmail-outbox--send-all waiting)
+    (when-let ((again (smtpmail-outbox--ask-despite-readers)))
+      (smtpmail-outbox--forget again)
+      (let ((smtpmail-outbox--despite-readers t))
+        (smtpmail-outbox--send-all again (length waiting))))
     (when (or unknown (smtpmail-outbox--of-kind 'unknown))
       (when-let ((again (smtpmail-outbox-unknown-ask)))
         (smtpmail-outbox--forget again)
@@ -161,7 +185,29 @@ is not in the state any more that it was in, is being sent, or is gone."
                                      (if (stringp outcome) (cons 'wait outcome)
                                        outcome)
                                      all))))
+      (smtpmail-session-stopped-ending
+       (signal 'quit (list (concat (smtpmail-outbox--stopped all)
+                                   "; the message in hand is still being sent, \
+and how that ends is told"))))
       (quit (signal 'quit (list (smtpmail-outbox--stopped all)))))))
+
+(defun smtpmail-outbox--ask-despite-readers ()
+  "Ask whether that is sent which another program may be sending.
+Return the entries if so.  Nobody is asked where nobody can answer."
+  (let ((outcomes (reverse (smtpmail-outbox--of-kind 'read))))
+    (and outcomes
+         (smtpmail-auth-can-prompt-p)
+         ;; For somebody in a hurry, RET must not mean yes.
+         (yes-or-no-p
+          (format "Another program read %s a while ago and may be sending %s: \
+%s.  Send %s all the same? "
+                  (if (cdr outcomes)
+                      (format "%d messages" (length outcomes))
+                    "a message")
+                  (if (cdr outcomes) "them" "it")
+                  (smtpmail-outbox--named outcomes)
+                  (if (cdr outcomes) "them" "it")))
+         (mapcar #'car outcomes))))
 
 (defun smtpmail-outbox--same-as (entry others)
   "Return non-nil if ENTRY is one of OTHERS."
@@ -231,7 +277,7 @@ is not in the state any more that it was in, is being sent, or is gone."
              (seq-remove
               (lambda (count) (zerop (car count)))
               `((,sent . "sent")
-                (,(length (smtpmail-outbox--of-kind 'wait)) . "waiting")
+                (,(length (smtpmail-outbox--of-kind 'wait 'read)) . "waiting")
                 (,(length (smtpmail-outbox--of-kind 'refused)) . "refused")
                 (,(length (smtpmail-outbox--of-kind 'unknown))
                  . "that may have been sent")))
@@ -243,7 +289,7 @@ is not in the state any more that it was in, is being sent, or is gone."
                                outcomes))
          (failures (seq-filter (lambda (outcome)
                                  (memq (car-safe (cdr outcome))
-                                       '(wait refused unknown)))
+                                       '(wait read refused unknown)))
                                outcomes))
          (partial (seq-filter (lambda (outcome)
                                 (eq (car-safe (cdr outcome)) 'sent))
@@ -257,7 +303,7 @@ is not in the state any more that it was in, is being sent, or is gone."
              (smtpmail-outbox--counted sent)))
      (t (message "Sent %d queued message%s%s%s" sent (if (= sent 1) "" "s")
                  (if (zerop elsewhere) ""
-                   (format "; another program has %d" elsewhere))
+                   (format "; another program took %d" elsewhere))
                  (if partial
                      (format "; not to all: %s" (smtpmail-outbox--named partial))
                    ""))))))
@@ -326,6 +372,7 @@ stored with the entry."
                   ;; What is refused for now waits in the queue.
                   `( :attempts 1
                      :messages ,(mapcar #'cdr messages)
+                     :despite-readers ,smtpmail-outbox--despite-readers
                      ,@(smtpmail-outbox--place)
                      ,@account)
                   smtpmail-smtp-service (smtpmail--login-demanded-p host)
@@ -359,6 +406,8 @@ server's."
      ((eq kind 'busy) 'elsewhere)
      ((eq verdict 'accepted) (smtpmail-outbox--partial report))
      ((and (eq kind 'cancelled) (eq verdict 'failed)) (cons 'wait "stopped"))
+     ((eq kind 'read-elsewhere)
+      (cons 'read (smtpmail-report-error report host port)))
      (t (cons (cond ((eq verdict 'unknown) 'unknown)
                     ((smtpmail-outbox--final-p report) 'refused)
                     (t 'wait))
@@ -408,29 +457,24 @@ The login at HOST and PORT may have been refused."
   "Return the plist of ENTRY for a request."
   (list :entry (plist-get entry :name)
         :sender (or (plist-get entry :sender)
-                    (smtpmail-outbox--sender-in-file
-                     (smtpmail-outbox--file entry)))
+                    (smtpmail-outbox--sender-in-text (plist-get entry :name)))
         :recipients (mapcar #'smtpmail-maybe-append-domain
                             (plist-get entry :recipients))
         :options (plist-get (smtpmail-delivery-request
                              (smtpmail-delivery-entry-bindings entry))
                             :options)))
 
-(defun smtpmail-outbox--file (entry)
-  "Return the file with the text of ENTRY."
-  (expand-file-name (plist-get entry :name) smtpmail-queue-dir))
-
 (defconst smtpmail-outbox--header-limit (* 256 1024)
   "Octets of a message in which its From is looked for.")
 
-(defun smtpmail-outbox--sender-in-file (file)
-  "Return the envelope sender that the header in FILE tells.
+(defun smtpmail-outbox--sender-in-text (name)
+  "Return the envelope sender that the header of the entry NAME tells.
 Entries of other programs have none beside it."
   (let ((buffer (generate-new-buffer " smtpmail header")))
     (unwind-protect
         (with-current-buffer buffer
-          (set-buffer-multibyte nil)
-          (insert-file-contents-literally file nil 0 smtpmail-outbox--header-limit)
+          (smtpmail-outbox-insert
+           name (list :limit smtpmail-outbox--header-limit))
           (let ((smtpmail-mail-address nil))
             (smtpmail--sender buffer)))
       (kill-buffer buffer))))
@@ -453,8 +497,7 @@ Return nil, or why it was not sent, a string."
   "Send ENTRY, whose text goes into BUFFER, with the variables in force.
 Return nil, or why it was not sent, a string."
   (with-current-buffer buffer
-    (set-buffer-multibyte nil)
-    (insert-file-contents-literally (smtpmail-outbox--file entry))
+    (smtpmail-outbox-insert (plist-get entry :name) '(:to-send t))
     (let ((smtpmail-mail-address (plist-get entry :sender))
           (smtpmail-code-conv-from nil)
           (smtpmail-outbox--entry (list (plist-get entry :name)

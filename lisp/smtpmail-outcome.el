@@ -35,16 +35,13 @@
 (autoload 'smtpmail-accepted-perform "smtpmail-accepted")
 
 (declare-function smtpmail-module--cancel "ext:exports.rs" (delivery))
+(declare-function smtpmail-outbox-last-stop "smtpmail-outbox-last" ())
 
 (defvar smtpmail-background--network-pause 15
   "Seconds until the first new try when the network or the server is away.")
 
 (defvar smtpmail-background--refusal-pause 60
   "Seconds until the first new try when the server says \"not now\".")
-
-(defconst smtpmail-background--longest-pause 1800
-  "Most seconds between two tries; each pause is twice the one before.
-RFC 5321 section 4.5.4.1 asks relays for 30 minutes at least.")
 
 (defconst smtpmail-background--quiet-time 900
   "Seconds for which delays are no news: a train may be in a tunnel.")
@@ -92,13 +89,19 @@ RFC 5321 section 4.5.4.1 asks relays for 30 minutes at least.")
 (defun smtpmail-background--accepted (mail report)
   "MAIL was accepted, says REPORT, for some of its recipients at least."
   (let ((left (smtpmail-background--left report)))
-    (message "%s (%s)" (smtpmail-report-success report)
-             (smtpmail-background--label mail))
+    (smtpmail-background--say "%s (%s)" (smtpmail-report-success report)
+                              (smtpmail-background--label mail))
     (smtpmail-background--run-hook
      'smtpmail-sent-functions
      (smtpmail-background--facts mail
                                  :reply (plist-get report :text)
-                                 :recipients (plist-get report :recipients)))
+                                 :recipients
+                                 (or (plist-get report :recipients)
+                                     ;; None is named where all got it.
+                                     (mapcar (lambda (address)
+                                               (list :address address :accepted t))
+                                             (smtpmail-background-mail-recipients
+                                              mail)))))
     (smtpmail-accepted-perform mail)
     (smtpmail-background--hurry mail)
     (if (not left)
@@ -107,11 +110,22 @@ RFC 5321 section 4.5.4.1 asks relays for 30 minutes at least.")
       (smtpmail-background--delay mail "some recipients were refused for now"
                                   'refusal))
     ;; Who will never get it is news.
-    (when (seq-find (lambda (recipient)
-                      (eq (plist-get (plist-get recipient :failure) :kind)
-                          'refused))
-                    (plist-get report :recipients))
-      (smtpmail-notice-refused mail (smtpmail-report-success report) 'partly))))
+    (when-let ((refused (seq-filter (lambda (recipient)
+                                      (eq (plist-get (plist-get recipient :failure)
+                                                     :kind)
+                                          'refused))
+                                    (plist-get report :recipients))))
+      (smtpmail-notice-refused
+       mail
+       (format (if left "%s.  Some got it: %s; the rest is tried again"
+                 "%s.  The others got it: %s")
+               (mapconcat (lambda (recipient)
+                            (format "<%s>: %s" (plist-get recipient :address)
+                                    (plist-get (plist-get recipient :failure)
+                                               :text)))
+                          refused "; ")
+               (plist-get report :text))
+       'partly))))
 
 (defun smtpmail-background--keep-rest (mail left)
   "Let MAIL go to LEFT only, addresses."
@@ -144,6 +158,8 @@ FAILURE is the engine's, and REPORT tells of the recipients."
     ((or 'closed 'connect 'resolve 'timeout)
      (smtpmail-background--delay mail why 'network))
     ('transient (smtpmail-background--delay mail why 'refusal))
+    ;; Until it has sent it, or is certainly not going to.
+    ('read-elsewhere (smtpmail-background--delay mail why 'refusal))
     (_ (smtpmail-background--stuck mail why 'stuck))))
 
 (defun smtpmail-background--delay (mail why reason)
@@ -162,7 +178,7 @@ FAILURE is the engine's, and REPORT tells of the recipients."
           (smtpmail-background-mail-troubled mail) since
           (smtpmail-background-mail-time mail) (+ now pause))
     (when (= tries 1)
-      (message "Not sent yet: %s; trying again in %d s" why pause))
+      (smtpmail-background--say "Not sent yet, trying again in %d s: %s" pause why))
     (when (> (- now since) smtpmail-background--quiet-time)
       ;; Told once in a while only.
       (setf (smtpmail-background-mail-troubled mail) now)
@@ -175,7 +191,7 @@ STATE is `stopped', as the user wanted, or `stuck'."
         (smtpmail-background-mail-time mail) nil
         (smtpmail-background-mail-why mail) why)
   (if (eq state 'stopped)
-      (message "%s (%s)" why (smtpmail-background--label mail))
+      (smtpmail-background--say "%s (%s)" why (smtpmail-background--label mail))
     (smtpmail-background--tell-failure mail why state nil))
   (smtpmail-mode-line-update))
 
@@ -258,8 +274,15 @@ Return non-nil if the server may have taken it: its report will tell."
 (defun smtpmail-stop-sending ()
   "Stop a message that goes in the background; it stays in the outbox.
 If the server may have taken it already, that is told, and it is not sent
-again by itself."
+again by itself.  If a flush was quit and has a message in hand, that is
+what is stopped."
   (interactive)
+  (unless (and (fboundp 'smtpmail-outbox-last-stop)
+               (smtpmail-outbox-last-stop))
+    (smtpmail-outcome--stop-one-of-them)))
+
+(defun smtpmail-outcome--stop-one-of-them ()
+  "Stop the message that goes in the background, or the one that the user names."
   (let* ((mails (or (smtpmail-background-mails 'sending 'waiting 'held 'delayed)
                     (user-error "Nothing is being sent")))
          (here (and (derived-mode-p 'smtpmail-outbox-list-mode)

@@ -34,7 +34,6 @@
 (require 'smtpmail-redefined)
 (require 'smtpmail-report)
 (require 'smtpmail-stock)
-(require 'smtpmail-trust)
 
 (declare-function smtpmail-module--open "ext:exports.rs" (request pipe))
 (declare-function smtpmail-module--outbox "ext:exports.rs" (request pipe))
@@ -42,10 +41,16 @@
 (declare-function smtpmail-module--login "ext:exports.rs" (delivery id login))
 (declare-function smtpmail-module--answer "ext:exports.rs" (delivery id yes))
 (declare-function smtpmail-module--cancel "ext:exports.rs" (delivery))
+(declare-function smtpmail-module--finish-current "ext:exports.rs" (delivery))
+(declare-function smtpmail-outbox-last-take "smtpmail-outbox-last" (session entry))
 
 ;; That file needs this one.
 (autoload 'smtpmail-speak-log-in-by-method "smtpmail-speak")
 (autoload 'smtpmail-speak-log-in-by-function "smtpmail-speak")
+;; Only a flush that is quit needs it.
+(autoload 'smtpmail-outbox-last-take "smtpmail-outbox-last")
+;; Only who is asked needs it.
+(autoload 'smtpmail-trust-answer "smtpmail-trust")
 ;; Only traces that are kept need it.
 (autoload 'smtpmail-trace-keep "smtpmail-trace")
 
@@ -60,7 +65,9 @@
 
 (cl-defstruct (smtpmail-session
                (:constructor smtpmail-session--make)
-               (:copier nil))
+               (:copier nil)
+               ;; A third of the file would be copies of its accessors.
+               (:noinline t))
   "A delivery that is being waited for."
   (host nil :documentation "The server, as the user named it.")
   (port nil :documentation "Its port, an integer.")
@@ -122,7 +129,7 @@
      (t (with-current-buffer buffer
           (let ((inhibit-read-only t))
             (goto-char (point-max))
-            (if (re-search-backward "\n\f$" nil t)
+            (if (search-backward "\n\f\n" nil t)
                 (delete-region (point) (point-max))
               (let ((kill-buffer-query-functions nil))
                 (kill-buffer buffer)))))))))
@@ -208,7 +215,7 @@
                              (plist-get plist :text)))
     (`(warning . ,plist)
      (display-warning 'smtpmail (plist-get plist :text)))
-    (`(,(and verdict (or 'queued 'listed 'changed 'servers 'probed)) . ,plist)
+    (`(,(and verdict (or 'queued 'listed 'changed 'text 'servers 'probed)) . ,plist)
      (setf (smtpmail-session-report session)
            (plist-put plist :verdict verdict)))
     (`(finished . ,plist)
@@ -300,13 +307,20 @@ method for the first mechanism, that speaks."
                       :required (smtpmail-auth-login-final login)))))
       (when secret (clear-string secret)))))
 
+(defvar smtpmail-session--about nil
+  "A text that names the message of a question, where the user cannot know.
+Or nil.")
+
 (defun smtpmail-session--send-rest-p (question)
   "Ask whether those not refused in QUESTION shall get the message."
   (let* ((recipients (plist-get question :recipients))
          (refused (seq-filter (lambda (r) (plist-get r :failure)) recipients)))
     (and (smtpmail-auth-can-prompt-p)
          (y-or-n-p
-          (format "%s.  Send to the other %d? "
+          (format "%s%s.  Send to the other %d? "
+                  (if smtpmail-session--about
+                      (concat smtpmail-session--about ": ")
+                    "")
                   (mapconcat (lambda (r)
                                (format "<%s> refused: %s" (plist-get r :address)
                                        (plist-get (plist-get r :failure) :text)))
@@ -375,6 +389,10 @@ asks for them at the first opportunity.  `C-g' ends the delivery at once:
 it signals `quit' with a text that says whether the message may have been
 sent.  The trace stays if the message was not sent.
 
+If REQUEST is of the outbox, what the server has in hand at a `C-g' is
+finished in the background; in batch, it is waited for.  Nothing further
+is begun.
+
 If REQUEST has several messages, EACH is called with the report of each of
 them as it comes in, also after a quit; what is returned is the last one."
   (smtpmail-module-ensure)
@@ -387,10 +405,37 @@ them as it comes in, also after a quit; what is returned is the last one."
                                           (plist-get request :clear-login)))
          ;; What follows a quit must not be quit; callers may be timers, which
          ;; inhibit quitting from the outset.
-         (inhibit-quit t)
-         (report (smtpmail-session--serve
-                  session (smtpmail-session--open-trace host port)
-                  (lambda (process) (smtpmail-module--open request process))))
+         (inhibit-quit t))
+    (smtpmail-session--serve session (smtpmail-session--open-trace host port)
+                             (lambda (process)
+                               (smtpmail-module--open request process)))
+    (if (and (not (smtpmail-session-over session))
+             (plist-get request :queue-directory)
+             (smtpmail-session--finish session (plist-get request :entry)))
+        (smtpmail-session--quit 'smtpmail-session-stopped-ending)
+      (smtpmail-session--conclude session (smtpmail-session-report session)))))
+
+(defun smtpmail-session--finish (session entry)
+  "Let SESSION, of the outbox, which was quit, finish what the server has.
+ENTRY is the name of its only message, or nil.  Return non-nil if that
+goes on while Emacs does something else."
+  (if noninteractive
+      (progn
+        ;; Nobody waits for the keyboard.
+        (when (smtpmail-module--finish-current
+               (smtpmail-session-delivery session))
+          (smtpmail-session--last-word session nil))
+        nil)
+    ;; To load a file acts on a quit that is pending, whatever is inhibited.
+    (let ((quit-flag nil))
+      (smtpmail-outbox-last-take session entry))))
+
+(defun smtpmail-session--conclude (session report)
+  "Do what is left to do after SESSION, with REPORT, the last one.
+Return REPORT, or signal a quit if the session was quit."
+  (let* ((host (smtpmail-session-host session))
+         (port (smtpmail-session-port session))
+         (each (smtpmail-session-each session))
          (sent (and (eq (plist-get report :verdict) 'accepted)
                     (not (smtpmail-session-failed session))))
          (maybe (smtpmail-session--end session (or smtpmail-debug-info
@@ -429,6 +474,9 @@ No message is sent.  `C-g' ends it at once and signals `quit'."
 (define-error 'smtpmail-session-stopped "Stopped; nothing was sent" 'quit)
 (define-error 'smtpmail-session-stopped-late
   "Stopped; the server may have taken the message" 'quit)
+(define-error 'smtpmail-session-stopped-ending
+  "Stopped; the message in hand is still being sent, and how that ends is told"
+  'quit)
 (define-error 'smtpmail-session-stopped-outbox "Stopped" 'quit)
 
 (defun smtpmail-session--quit (kind)
@@ -461,16 +509,21 @@ Return the report, a plist, or signal an `error' with the reason.
 
 (defun smtpmail-session--last-word (session limit)
   "Take the last events of SESSION, which was stopped, for LIMIT seconds at most.
-An entry that was committed or sent before the stop stays so."
-  (let ((end (+ (float-time) limit)))
+An entry that was committed or sent before the stop stays so.  LIMIT nil
+is the engine's own time limits."
+  (let ((end (and limit (+ (float-time) limit))))
     (while (and (smtpmail-session-delivery session)
                 (not (eq (smtpmail-session-over session) 'done))
-                (< (float-time) end))
-      (mapc (lambda (event)
-              (when (memq (car event) '(finished queued listed changed done))
-                (smtpmail-session--dispatch session event)))
-            (smtpmail-module--events (smtpmail-session-delivery session)))
+                (or (null end) (< (float-time) end)))
+      (smtpmail-session--take-words session)
       (sleep-for 0.01))))
+
+(defun smtpmail-session--take-words (session)
+  "Take the events of SESSION that are left, and act on outcomes only."
+  (mapc (lambda (event)
+          (when (memq (car event) '(finished queued listed changed text done))
+            (smtpmail-session--dispatch session event)))
+        (smtpmail-module--events (smtpmail-session-delivery session))))
 
 (defun smtpmail-session--keep-login (session)
   "Let auth-source keep the login of SESSION, which the server accepted.

@@ -89,7 +89,9 @@ message that is to go later.  Tell what the mail program had done already."
   "Return what to tell of what was done already when MAIL was taken back."
   (let ((done (smtpmail-background-mail-done mail)))
     (cond (done (format ".  Done already: %s" (string-join done "; ")))
-          (smtpmail-wait-for-acceptance "")
+          ((or smtpmail-wait-for-acceptance
+               (smtpmail-background-mail-done-known mail))
+           "")
           (t ".  Done already: what your mail program does after sending, \
 such as its copy or the mark \"replied\""))))
 

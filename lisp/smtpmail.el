@@ -46,7 +46,9 @@
 (require 'smtpmail-session)
 (require 'smtpmail-speak)
 (require 'smtpmail-stock)
-(require 'smtpmail-trust)
+
+;; Only a send needs it.
+(autoload 'smtpmail-trust-request "smtpmail-trust")
 
 ;; For those who load this file and not the autoloads.
 (autoload 'smtpmail-doctor "smtpmail-doctor" nil t)
@@ -55,6 +57,7 @@
 (autoload 'smtpmail-outbox "smtpmail-outbox-list" nil t)
 (autoload 'smtpmail-outbox-count "smtpmail-outbox-list")
 (autoload 'smtpmail-report-bug "smtpmail-bug" nil t)
+(autoload 'smtpmail-setup "smtpmail-setup" nil t)
 (autoload 'smtpmail-show-trace "smtpmail-trace" nil t)
 (autoload 'smtpmail-unload-function "smtpmail-unload")
 (autoload 'smtpmail-background-resume "smtpmail-leave" nil t)
@@ -121,7 +124,7 @@
   "Send the mail in the current buffer by SMTP.
 For `send-mail-function' and `message-send-mail-function'.  Signal an
 error if it was not sent; the buffer does not change."
-  (let ((message (smtpmail-message-prepare))
+  (let ((message (smtpmail-message-prepare (smtpmail--nobody-looks-p)))
         (match-data (match-data)))
     (unwind-protect
         (progn
@@ -137,6 +140,14 @@ error if it was not sent; the buffer does not change."
                         (smtpmail--dispatch message))))))
       (smtpmail-message-discard message)
       (set-match-data match-data))))
+
+(defun smtpmail--nobody-looks-p ()
+  "Return non-nil if no function of the user's sees the text before the engine."
+  (and (smtpmail--own-via-smtp-p)
+       (null smtpmail-accounts)
+       (not (functionp smtpmail-send-in-background))
+       ;; Else it is asked for, and the mail may change meanwhile.
+       (smtpmail-services-given smtpmail-smtp-server)))
 
 ;; Here, and not where its work is: what a user puts in its place must not be
 ;; overwritten when that is loaded.
@@ -319,7 +330,8 @@ Everything else is what the variables say."
                                      (not (smtpmail-auth-can-prompt-p)))
                                 'abort
                               smtpmail-on-refused-recipients)
-       :trust-files ,(smtpmail--trust-files)
+       ;; GnuTLS's own library takes as long to load as the rest of a send.
+       :trust-files ,(and (not (eq security 'never)) (smtpmail--trust-files))
        ,@(smtpmail-trust-request)
        :client-key ,(car client)
        :client-certificate ,(cdr client)
@@ -418,7 +430,8 @@ An advice may have changed it: then it is sent as it is in BUFFER."
   "Return the text in BUFFER, to be encoded with CODING, for a request."
   (let* ((coding (and (buffer-local-value 'enable-multibyte-characters buffer)
                       coding))
-         (content (and (>= (buffer-size buffer) smtpmail-message-string-limit)
+         (content (and (>= (smtpmail-message-size buffer)
+                              smtpmail-message-string-limit)
                        (progn (smtpmail-module-ensure)
                               (smtpmail-module--content)))))
     (if content
@@ -447,7 +460,7 @@ Those the engine trusts anyway."
 Signal an error if there is nobody to ask, or if no port answers."
   (unless (smtpmail-auth-can-prompt-p)
     (error "`smtpmail-smtp-server' not defined"))
-  (let ((server (read-string "Outgoing SMTP mail server: "))
+  (let ((server (smtpmail--ask-server))
         (ports (delete-dups
                 (append (and (not (equal (smtpmail-services-port
                                           smtpmail-smtp-service)
@@ -466,6 +479,16 @@ Signal an error if there is nobody to ask, or if no port answers."
       (customize-save-variable 'smtpmail-stream-type 'ssl))
     (customize-save-variable 'smtpmail-smtp-server server)
     (customize-save-variable 'smtpmail-smtp-service found)))
+
+(defun smtpmail--ask-server ()
+  "Ask for a server; say that there is `smtpmail-setup', too."
+  (minibuffer-with-setup-hook
+      (lambda ()
+        (let ((hint (make-overlay (point-max) (point-max) nil t t)))
+          (overlay-put hint 'after-string
+                       (propertize "  [C-g, then M-x smtpmail-setup finds it]"
+                                   'face 'shadow 'cursor t))))
+    (read-string "Outgoing SMTP mail server: ")))
 
 (defun smtpmail--answers-p (server port)
   "Return non-nil if a connection to SERVER at PORT comes about."

@@ -245,6 +245,16 @@ fn cancel<'e>(env: &'e Env, delivery: &Delivery) -> Result<Value<'e>> {
     delivery.cancel().into_lisp(env)
 }
 
+/// Let DELIVERY begin no further message.
+///
+/// Return non-nil if the server has the end of one and its word on it is awaited: its
+/// event `finished', those of the messages that are given up, and `done' are to come.
+/// Otherwise DELIVERY stops at once.
+#[defun]
+fn finish_current<'e>(env: &'e Env, delivery: &Delivery) -> Result<Value<'e>> {
+    delivery.finish_current().into_lisp(env)
+}
+
 /// Say QUIT on all connections that are kept for further messages.
 #[defun]
 fn close_connections(_env: &Env) -> Result<()> {

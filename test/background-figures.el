@@ -82,23 +82,44 @@
     (global-set-key (kbd "<f9>") #'figures-send))
   "What the Emacs evaluates that is measured.")
 
+(defconst background-figures-rounds 3
+  "How often each size is sent in one Emacs.")
+
+(defun background-figures-of (mebibytes)
+  "Return what sending MEBIBYTES costs, a list for each round.
+That is in seconds: Emacs is busy, it waits for the disk, a timer is late
+meanwhile, a timer is late while the message goes, until it was accepted."
+  (let ((rounds nil))
+    (smtpmail-test-with-server (server "--max-size" "100000000")
+      (smtpmail-terminal--call
+       server (append background-figures-forms
+                      `((run-with-timer 0 nil (lambda () (figures-fill ,mebibytes)
+                                                (tests-note "filled" t)))))
+       (lambda (terminal)
+         (smtpmail-terminal-note terminal "filled")
+         (dotimes (_ background-figures-rounds)
+           (smtpmail-terminal-keys terminal "F9")
+           (push (smtpmail-terminal-note terminal "figures") rounds)))))
+    (nreverse rounds)))
+
 (defun background-figures ()
   "Print the figures for some sizes."
   (princ "MiB  in Emacs  fsync wait  timer late: handing over, delivering  sent after\n")
   (dolist (size '(1 25 50))
-    (smtpmail-test-with-server (server "--max-size" "100000000")
-      (smtpmail-terminal--call
-       server (append background-figures-forms
-                      `((run-with-timer 0 nil (lambda () (figures-fill ,size)
-                                                (tests-note "filled" t)))))
-       (lambda (terminal)
-         (smtpmail-terminal-note terminal "filled")
-         (dotimes (_ 3)
-           (smtpmail-terminal-keys terminal "F9")
-           (pcase-let ((`(,emacs ,wait ,late-over ,late ,all)
-                        (smtpmail-terminal-note terminal "figures")))
-             (princ (format "%3d  %5.0f ms  %7.0f ms  %19.0f ms  %6.0f ms  %9.2f s\n"
-                            size (* 1000 emacs) (* 1000 wait) (* 1000 late-over)
-                            (* 1000 late) all)))))))))
+    (pcase-dolist (`(,emacs ,wait ,late-over ,late ,all)
+                   (background-figures-of size))
+      (princ (format "%3d  %5.0f ms  %7.0f ms  %19.0f ms  %6.0f ms  %9.2f s\n"
+                     size (* 1000 emacs) (* 1000 wait) (* 1000 late-over)
+                     (* 1000 late) all)))))
+
+(defun background-figures-json ()
+  "Print the figures for 25 and 50 MiB as JSON, for benches/bench.py."
+  (princ (concat (json-encode
+                  (mapcar (lambda (size)
+                            (cons (number-to-string size)
+                                  (vconcat (mapcar #'vconcat
+                                                   (background-figures-of size)))))
+                          '(25 50)))
+                 "\n")))
 
 ;;; background-figures.el ends here

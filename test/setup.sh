@@ -37,6 +37,7 @@ need_command make make
 need_command git git
 need_command openssl openssl
 need_command tmux tmux
+need_command dbus-daemon dbus-daemon
 need_command makeinfo texinfo
 need_command unshare util-linux
 need_command ip iproute2

@@ -168,6 +168,23 @@ SETTINGS are more of it."
     (smtpmail-background-tests--wait 'sent)
     (should (smtpmail-test-message server))))
 
+(ert-deftest smtpmail-background-state-in-the-list ()
+  "The outbox shows when this Emacs tries again, and what waits for the user."
+  (smtpmail-background-tests--with (_server "--on" "mail=reply 451 4.7.1 Later")
+    (let ((smtpmail-background--refusal-pause 1000)
+          (state (lambda ()
+                   (smtpmail-outbox-list--state
+                    (car (plist-get (smtpmail-outbox-entries) :entries))))))
+      (smtpmail-background-tests--send)
+      (smtpmail-test-wait "the delay" (lambda () (smtpmail-background-mails 'delayed)))
+      (let ((mail (car smtpmail-background--mails)))
+        (should (equal (funcall state)
+                       (concat "deferred "
+                               (smtpmail-outbox-list--time
+                                (smtpmail-background-mail-time mail)))))
+        (smtpmail-background-stop mail)
+        (should (equal (funcall state) "stuck"))))))
+
 (provide 'smtpmail-background-accounts-tests)
 
 ;;; smtpmail-background-accounts-tests.el ends here

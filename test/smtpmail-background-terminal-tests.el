@@ -92,6 +92,30 @@ SPEC is (TERMINAL SERVER OPTIONS FORM...), OPTIONS a list for the server."
     (should-not (string-match-p "Mail:" (smtpmail-terminal-screen terminal)))
     (should (smtpmail-test-message server))))
 
+(ert-deftest smtpmail-background-terminal-slow-tls ()
+  "50 MiB over TLS to a server that stops reading: one types, and sees how far it is."
+  (smtpmail-background-terminal-tests--with
+      (terminal server ("--max-size" "100000000"
+                        "--on" "text:20000000=delay 6000")
+                '(setq smtpmail-stream-type 'starttls)
+                '(setq tests-mail
+                       (concat tests-mail
+                               (mapconcat #'identity
+                                          (make-list 720000 (make-string 72 ?x))
+                                          "\n")
+                               "\n")))
+    (smtpmail-terminal-keys terminal "F5")
+    (should (equal (smtpmail-terminal-note terminal "end") '(sent)))
+    (smtpmail-terminal-keys terminal "C-x" "b")
+    (smtpmail-terminal-type terminal "other")
+    (smtpmail-terminal-shows terminal "Mail:1 [34][0-9]%")
+    (smtpmail-terminal--tmux terminal "send-keys" "-l" "typed while sending")
+    (let ((screen (smtpmail-terminal-shows terminal "^typed while sending")))
+      (should (string-match-p "Mail:1 [34][0-9]%" screen)))
+    (should-not (file-exists-p (smtpmail-terminal--file terminal "sent")))
+    (smtpmail-terminal-note terminal "sent")
+    (should (alist-get 'tls (smtpmail-test-message server)))))
+
 (ert-deftest smtpmail-background-terminal-refused ()
   "A refusal is shown beside what one does, and one goes on typing."
   (smtpmail-background-terminal-tests--with
@@ -157,10 +181,12 @@ SPEC is (TERMINAL SERVER OPTIONS FORM...), OPTIONS a list for the server."
                                                   "a@example.net, b@example.net"
                                                   tests-mail)))
     (smtpmail-terminal-keys terminal "F5")
-    (smtpmail-terminal-shows terminal "<b@example.net> refused: 550 .*Send to the other 1\\?")
+    (smtpmail-terminal-shows terminal "^\"Hi\": <b@example.net> refused: 550 .*Send to the other 1\\?")
     (smtpmail-terminal-keys terminal "y")
     (smtpmail-terminal-note terminal "sent")
-    (smtpmail-terminal-shows terminal "^Not sent to all: \"Hi\"")
+    (smtpmail-terminal-shows
+     terminal
+     "^Not sent to all: \"Hi\"\n +<b@example.net>: 550 .*Nobody\\.  The others got it: 250 ")
     (should (equal (alist-get 'to (smtpmail-test-message server))
                    '("a@example.net")))))
 
@@ -179,6 +205,26 @@ SPEC is (TERMINAL SERVER OPTIONS FORM...), OPTIONS a list for the server."
       (should-not (string-match-p "Mail:1" screen)))
     (should-not (car (smtpmail-background-terminal-tests--outbox terminal)))
     (should-not (smtpmail-test-messages server))))
+
+(ert-deftest smtpmail-background-terminal-no-false-word ()
+  "What Message mode says, \"done\", does not stand; nor is anything invented."
+  (smtpmail-background-terminal-tests--with
+      (terminal _server ()
+                '(setq message-send-mail-function #'smtpmail-send-it
+                       smtpmail-undo-seconds 600)
+                '(global-set-key (kbd "C-c u") #'smtpmail-undo)
+                '(global-set-key (kbd "<f10>")
+                                 (lambda ()
+                                   (interactive)
+                                   (message-mail "you@example.net" "Too early")
+                                   (insert "Hello\n"))))
+    (smtpmail-terminal-keys terminal "F10")
+    (smtpmail-terminal-shows terminal "^Subject: Too early")
+    (smtpmail-terminal-keys terminal "C-c" "C-c")
+    (smtpmail-terminal-shows terminal "^Goes in 600 s; C-c u takes it back")
+    (smtpmail-terminal-keys terminal "C-c" "u")
+    ;; It had no copy, and answered nothing.
+    (smtpmail-terminal-shows terminal "^Taken back; nothing was sent *$")))
 
 (ert-deftest smtpmail-background-terminal-send-later ()
   "A message of Message mode is sent later by a command that asks when."

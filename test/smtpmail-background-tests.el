@@ -305,6 +305,22 @@
     (should-not smtpmail-notice--list)
     (should-not smtpmail-background--mails)))
 
+(ert-deftest smtpmail-background-notices-are-bounded ()
+  "Of many refusals some are shown, and the rest is counted."
+  (smtpmail-background-tests--with (_server "--on" "rcpt=reply 550 5.1.1 Nobody")
+    (dotimes (_ 23)
+      (smtpmail-background-tests--send))
+    (apply #'smtpmail-background-tests--wait (make-list 23 'failed))
+    (with-current-buffer smtpmail-notice--buffer
+      (should (= 20 (how-many "^Not sent: " (point-min) (point-max))))
+      (goto-char (point-min))
+      (search-forward "And 3 more.")
+      (search-forward "Dismiss all")
+      (push-button (1- (point)))
+      (should (= 0 (buffer-size))))
+    (should-not smtpmail-notice--list)
+    (should (= 23 (length (smtpmail-background-tests--states))))))
+
 ;;;; Stopped
 
 (ert-deftest smtpmail-background-stopped ()

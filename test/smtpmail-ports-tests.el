@@ -24,71 +24,18 @@
 
 ;;; Code:
 
-(require 'smtpmail-test)
-
-(defconst smtpmail-ports-tests--directory
-  (file-name-directory (locate-library "smtpmail-test"))
-  "Where the suites are.")
-
-(defun smtpmail-ports-tests--unshare ()
-  "Return the command that makes a network of its own, or skip the test."
-  (let ((command (append '("unshare" "-n" "-m")
-                         (and (/= 0 (user-uid)) '("-r")))))
-    (unless (and (executable-find "unshare")
-                 (executable-find "ip")
-                 (eql 0 (apply #'call-process (car command) nil nil nil
-                               (append (cdr command) '("true")))))
-      (ert-skip "No network of its own"))
-    command))
-
-(defun smtpmail-ports-tests--run (forms)
-  "Evaluate FORMS, with what the suites share, in a network of its own.
-There localhost has both addresses, and no service has a name.  A test
-that fails in FORMS fails here."
-  (let ((unshare (smtpmail-ports-tests--unshare)))
-    (smtpmail-test-with-directory directory
-      (let ((program (expand-file-name "emacs" directory))
-            (hosts (expand-file-name "hosts" directory))
-            (services (expand-file-name "services" directory))
-            (resolver (expand-file-name "resolv.conf" directory)))
-        (write-region "127.0.0.1 localhost\n::1 localhost\n" nil hosts nil 'quiet)
-        (write-region "" nil services nil 'quiet)
-        ;; Nobody is there, but for a test that puts somebody there.
-        (write-region "nameserver 127.0.0.1\noptions timeout:30 attempts:5\n"
-                      nil resolver nil 'quiet)
-        (write-region
-         (format "#!/bin/sh
-exec %s sh -c 'mount --bind %s /etc/hosts &&
-{ [ ! -e /etc/services ] || mount --bind %s /etc/services; } &&
-{ [ ! -e /etc/resolv.conf ] || mount --bind %s /etc/resolv.conf; } &&
-ip link set lo up && exec \"$@\"' sh %s \"$@\"\n"
-                 (string-join unshare " ") hosts services resolver
-                 smtpmail-test-emacs)
-         nil program nil 'quiet)
-        (set-file-modes program #o755)
-        (let ((result
-               (smtpmail-test-run
-                `((require 'smtpmail-test)
-                  (require 'smtpmail-terminal)
-                  (prin1 (condition-case why
-                             (progn ,@forms 'passed)
-                           ((error ert-test-failed) why))))
-                :program program
-                :arguments (list "-L" smtpmail-ports-tests--directory))))
-          (unless (eql 0 (plist-get result :exit))
-            (ert-fail (plist-get result :stderr)))
-          (should (equal (read (plist-get result :stdout)) 'passed)))))))
-
-(defmacro smtpmail-ports-tests--in-own-network (&rest body)
-  "Evaluate BODY in another Emacs, in a network of its own."
-  (declare (indent 0) (debug t))
-  `(smtpmail-ports-tests--run ',body))
+(eval-and-compile
+  (push (file-name-directory (or load-file-name
+                                 (bound-and-true-p byte-compile-current-file)
+                                 buffer-file-name))
+        load-path)
+  (require 'smtpmail-network))
 
 ;;;; Ports
 
 (ert-deftest smtpmail-ports-tests-services ()
   "Every name of a port is that port, in any case, without /etc/services."
-  (smtpmail-ports-tests--in-own-network
+  (smtpmail-network-in-own
     (pcase-dolist (`(,port ,type . ,services)
                    '((25 nil 25 "25" "smtp" "SMTP" nil)
                      (465 ssl 465 "465" "submissions" "smtps" "SMTPS")
@@ -106,7 +53,7 @@ ip link set lo up && exec \"$@\"' sh %s \"$@\"\n"
 
 (ert-deftest smtpmail-ports-tests-credentials ()
   "An entry for a port by its name is for the number, and the other way."
-  (smtpmail-ports-tests--in-own-network
+  (smtpmail-network-in-own
     (smtpmail-test-with-server (server "--port" "587" "--user" "alice"
                                        "--password" "right" "--require-auth")
       (pcase-dolist (`(,smtpmail-smtp-service ,port)
@@ -129,7 +76,7 @@ ip link set lo up && exec \"$@\"' sh %s \"$@\"\n"
 
 (ert-deftest smtpmail-ports-tests-families ()
   "Both addresses of a name are tried, and an address may be the name."
-  (smtpmail-ports-tests--in-own-network
+  (smtpmail-network-in-own
     (pcase-dolist (`(,bind . ,hosts)
                    '(("::1" "localhost" "::1")
                      ("127.0.0.1" "localhost" "127.0.0.1")
@@ -146,7 +93,7 @@ ip link set lo up && exec \"$@\"' sh %s \"$@\"\n"
 (ert-deftest smtpmail-ports-tests-hanging-resolver ()
   "A resolver that never answers holds nobody longer than the limit."
   (skip-unless (file-exists-p "/etc/resolv.conf"))
-  (smtpmail-ports-tests--in-own-network
+  (smtpmail-network-in-own
     (let* ((resolver (make-network-process
                       :name "silent resolver" :type 'datagram :server t
                       :family 'ipv4 :local [127 0 0 1 53] :noquery t
@@ -164,7 +111,7 @@ ip link set lo up && exec \"$@\"' sh %s \"$@\"\n"
 
 (ert-deftest smtpmail-ports-tests-silent-network ()
   "An address where nothing answers is given up in time."
-  (smtpmail-ports-tests--in-own-network
+  (smtpmail-network-in-own
     ;; A wire at whose other end nobody has that address.
     (should (eql 0 (call-process "sh" nil nil nil "-c" "\
 ip link add near type veth peer name far && ip link set near up &&
@@ -181,7 +128,7 @@ ip neigh add 192.0.2.99 lladdr 02:00:00:00:00:01 dev near")))
 
 (ert-deftest smtpmail-ports-tests-all-addresses-refuse ()
   "The error names every address that refused."
-  (smtpmail-ports-tests--in-own-network
+  (smtpmail-network-in-own
     (smtpmail-test-with-server (server)
       (let* ((smtpmail-smtp-service (smtpmail-test-quiet-port))
              (why (smtpmail-test-send)))
@@ -222,7 +169,7 @@ Its settings are saved in DIRECTORY; it trusts the certificate of SERVER."
 (ert-deftest smtpmail-ports-tests-first-mail ()
   "The first mail asks for the server, finds the port, goes, and saves both.
 465 goes before 587, and 587 before 25."
-  (smtpmail-ports-tests--run
+  (smtpmail-network-run
    `(,@smtpmail-ports-tests--wizard
      (pcase-dolist (`(,port ,other ,type ,tls) '((465 587 ssl t) (587 25 nil t)
                                                  (25 nil nil t)))
@@ -268,7 +215,7 @@ Its settings are saved in DIRECTORY; it trusts the certificate of SERVER."
 
 (ert-deftest smtpmail-ports-tests-first-mail-elsewhere ()
   "Where none of the ports answers, a port is asked for; a wrong one is an error."
-  (smtpmail-ports-tests--run
+  (smtpmail-network-run
    `(,@smtpmail-ports-tests--wizard
      (smtpmail-test-with-directory directory
        (smtpmail-test-with-server (server "--port" "2525")
@@ -276,6 +223,8 @@ Its settings are saved in DIRECTORY; it trusts the certificate of SERVER."
           server directory
           (lambda (terminal)
             (smtpmail-terminal-keys terminal "F5")
+            (smtpmail-terminal-shows
+             terminal "^Outgoing SMTP mail server: +\\[C-g, then M-x smtpmail-setup finds it\\]")
             (smtpmail-terminal-type terminal "localhost")
             (smtpmail-terminal-shows
              terminal "^Port number to use when contacting localhost\\? ")

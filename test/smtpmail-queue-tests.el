@@ -232,6 +232,33 @@
                            (plist-get (smtpmail-outbox-entries) :entries))
                    '(waiting waiting)))))
 
+(ert-deftest smtpmail-queue-tests-quit-finishes-what-is-in-hand ()
+  "What the server has is waited for in batch, and nothing further begins."
+  (smtpmail-queue-tests--with ((server "--no-chunking" "--on" "dot#3=delay 1500"))
+    (dolist (subject '("a" "b" "c" "d" "e"))
+      (smtpmail-queue-tests--queue subject))
+    (let* ((told nil)
+           (log (expand-file-name "session-1.log" (nth 2 server)))
+           (timer (run-at-time
+                   0.05 0.05
+                   (lambda ()
+                     (when (and (file-exists-p log)
+                                (with-temp-buffer
+                                  (insert-file-contents log)
+                                  (= 3 (how-many "bytes of message>"))))
+                       (setq quit-flag t))))))
+      (unwind-protect
+          (condition-case problem
+              (smtpmail-send-queued-mail)
+            (quit (setq told (cadr problem))))
+        (cancel-timer timer))
+      (should (equal told "Stopped; 3 of 5 queued messages sent")))
+    (should (equal (smtpmail-queue-tests--arrived server) '("a" "b" "c")))
+    (should (= 2 (smtpmail-queue-tests--index)))
+    (should (equal (mapcar (lambda (entry) (plist-get entry :state))
+                           (plist-get (smtpmail-outbox-entries) :entries))
+                   '(waiting waiting)))))
+
 (provide 'smtpmail-queue-tests)
 
 ;;; smtpmail-queue-tests.el ends here

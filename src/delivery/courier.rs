@@ -184,6 +184,9 @@ impl<'a> Courier<'a> {
 
     fn deliver(&mut self) {
         loop {
+            if self.mailbox.is_closing() {
+                return self.give_up(&Signal::stopped_failure(Phase::Idle));
+            }
             if self.load_first() {
                 self.tries += 1;
                 (self.given, self.finished, self.answered) = (0, false, false);
@@ -418,6 +421,9 @@ impl<'a> Courier<'a> {
                     });
                     return match open {
                         _ if self.mailbox.signal.is_stopped() => End::GiveUp(failure),
+                        _ if self.mailbox.is_closing() => {
+                            End::GiveUp(Signal::stopped_failure(Phase::Idle))
+                        }
                         Some(open) => self.await_offline(open),
                         // It died while it was kept; that was no try.
                         None if unproven || another_way => {
@@ -470,6 +476,7 @@ impl<'a> Courier<'a> {
             Settled::NextBatch => self.line.push_front(place),
             Settled::Again(failure) => self.try_later(place, failure),
             Settled::Over(verdict) => self.finish(place, verdict),
+            Settled::Demanded(_) if self.mailbox.is_closing() => self.line.push_front(place),
             Settled::Demanded(failure) if std::mem::replace(&mut self.demanded, true) => {
                 self.without_login(place, failure);
             }

@@ -208,6 +208,8 @@ struct Point {
     taken: bool,
     /// The delivery was stopped before any of that: none will.
     stopped: bool,
+    /// No further one may be written; those that have been get their words.
+    closing: bool,
 }
 
 impl Point {
@@ -299,7 +301,29 @@ impl Mailbox {
         passed
     }
 
+    /// Begin no further message. True if the end of one is on its way: its word is
+    /// awaited; otherwise the delivery is stopped.
+    pub fn finish_current(&self) -> bool {
+        let awaited = {
+            let mut point = self.point();
+            point.closing = true;
+            let awaited = point.passing || point.passed > 0;
+            point.stopped |= !awaited && !point.is_passed();
+            awaited
+        };
+        match awaited {
+            true => self.signal.ring(),
+            false => self.signal.stop(),
+        }
+        awaited
+    }
+
     // For the courier's thread.
+
+    /// Whether no further message is to be begun.
+    pub fn is_closing(&self) -> bool {
+        self.point().closing
+    }
 
     /// Let Emacs know, at once if it may wait for `event`, else when it has not
     /// been rung for for a while; it looks from time to time anyway.
@@ -348,7 +372,7 @@ impl Mailbox {
     /// The end of a text is about to be written; false if it must not be.
     pub fn pass_point_of_no_return(&self) -> bool {
         let mut point = self.point();
-        point.passing = !point.stopped;
+        point.passing = !point.stopped && !point.closing;
         point.passing
     }
 

@@ -89,6 +89,12 @@ impl Delivery {
         self.mailbox.answer(id, answer);
     }
 
+    /// Begin no further message. True if the end of one is on its way: its event, and those
+    /// of the messages that are given up, are still to come. Otherwise stop at once.
+    pub fn finish_current(&self) -> bool {
+        self.mailbox.finish_current()
+    }
+
     /// Stop at once; nothing is waited for. True if the server may have taken a
     /// message of which no [`Event::Finished`] tells yet: the end of its text may
     /// be on the way.

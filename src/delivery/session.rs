@@ -125,6 +125,8 @@ pub(super) struct Session<'a> {
     /// said nothing since, or only that it goes (421).
     unproven: bool,
     last_reply: Instant,
+    /// Nothing more is said: the words on what was sent are awaited.
+    closing: bool,
 }
 
 impl<'a> Session<'a> {
@@ -181,7 +183,13 @@ impl<'a> Session<'a> {
                 self.note_word(&happening);
                 return happening;
             }
-            self.fill();
+            if !self.closing && self.mailbox.is_closing() {
+                self.close_after_words();
+                continue;
+            }
+            if !self.fill() {
+                continue;
+            }
             match self.exchange() {
                 Ok(true) => continue,
                 Ok(false) => {}
@@ -234,6 +242,17 @@ impl<'a> Session<'a> {
         self.mailbox.note_word(!refused);
     }
 
+    /// Say nothing more, not even what was made ready; the connection ends when the
+    /// server's words on the messages are in whose ends were written.
+    fn close_after_words(&mut self) {
+        self.closing = true;
+        self.sending = None;
+        self.outgoing.clear();
+        self.written = 0;
+        let phase = self.dialogue.phase();
+        self.feed(Input::TextLost(Signal::stopped_failure(phase)));
+    }
+
     /// Say QUIT as far as it goes without waiting, and close.
     pub fn quit(mut self) {
         self.feed(Input::NoMoreMessages);
@@ -248,6 +267,7 @@ impl<'a> Session<'a> {
     fn act(&mut self) {
         while let Some(output) = self.dialogue.next_output() {
             match output {
+                Output::Send(_) | Output::SendText(..) | Output::Ask(_) if self.closing => {}
                 Output::Send(commands) if self.is_answered_before(&commands) => {
                     let text = "the server answered STARTTLS before it was said: an attack, or a broken server";
                     self.trace.note(self.mailbox, text);
@@ -360,21 +380,25 @@ impl<'a> Session<'a> {
         commands.iter().any(|c| matches!(c, Command::StartTls)) && self.reader.has_leftovers()
     }
 
-    /// Make the next block of the text ready.
-    fn fill(&mut self) {
+    /// Make the next block of the text ready; false if it is lost, which the dialogue
+    /// acts on at once: perhaps nothing more comes that would wake us up.
+    fn fill(&mut self) -> bool {
         let Some(sending) = &mut self.sending else {
-            return;
+            return true;
         };
         // Behind the commands before it, in one write.
         let begun = self.written > 0 || self.outgoing.len() >= BLOCK;
         if sending.encoded_all || begun {
-            return;
+            return true;
         }
-        if let Err(failure) = sending.make_ready(&mut self.block, &mut self.outgoing) {
+        let ready = sending.make_ready(&mut self.block, &mut self.outgoing);
+        if let Err(failure) = ready {
             self.outgoing.clear();
             self.sending = None;
             self.feed(Input::TextLost(failure));
+            return false;
         }
+        true
     }
 
     /// Whether the end of the text is among the octets to be written.
@@ -389,8 +413,12 @@ impl<'a> Session<'a> {
         let ends_text = self.ends_text();
         // A stop that came before this moment keeps the end of the text here;
         // one that comes later is told that it may be on the way.
-        let stopped = ends_text && !self.mailbox.pass_point_of_no_return();
-        if stopped || self.mailbox.signal.is_stopped() {
+        let kept_here = ends_text && !self.mailbox.pass_point_of_no_return();
+        if kept_here && self.mailbox.is_closing() && !self.mailbox.signal.is_stopped() {
+            self.close_after_words();
+            return Ok(true);
+        }
+        if kept_here || self.mailbox.signal.is_stopped() {
             return Err(Signal::stopped_failure(phase));
         }
         let waiting = &self.outgoing[self.written..];

@@ -187,10 +187,15 @@ fn report_pairs(env: &Env, report: Report) -> Result<Pairs<'_>> {
         Verdict::Failed(why) => ("failed", ":failure", failure(env, &why)?),
         Verdict::Unknown(why) => ("unknown", ":failure", failure(env, &why)?),
     };
+    // Of thousands that all got the message there is nothing to tell one by one.
+    let recipients = match report.recipients.iter().all(|one| one.accepted) {
+        true => ().into_lisp(env)?,
+        false => recipients(env, &report.recipients)?,
+    };
     Ok(vec![
         (":verdict", env.intern(verdict)?),
         (key, value),
-        (":recipients", recipients(env, &report.recipients)?),
+        (":recipients", recipients),
         (":logged-in", report.logged_in.into_lisp(env)?),
     ])
 }

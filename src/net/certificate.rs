@@ -9,6 +9,7 @@ use x509_parser::certificate::X509Certificate as Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
+use x509_parser::signature_algorithm::SignatureAlgorithm;
 
 use crate::smtp::visible::visible;
 
@@ -26,13 +27,19 @@ const LEAST_RSA_BITS: usize = 2048;
 const LEAST_CURVE_BITS: usize = 224;
 
 /// Signatures that can be forged (RFC 6194, RFC 6151).
-const WEAK_SIGNATURES: [(&str, &str); 6] = [
+const WEAK_SIGNATURES: [(&str, &str); 10] = [
     ("1.2.840.113549.1.1.2", "MD2"),
     ("1.2.840.113549.1.1.3", "MD4"),
     ("1.2.840.113549.1.1.4", "MD5"),
     ("1.2.840.113549.1.1.5", "SHA-1"),
     ("1.2.840.10045.4.1", "SHA-1"),
     ("1.2.840.10040.4.3", "SHA-1"),
+    // Old names of the same for RSA.
+    ("1.3.14.3.2.3", "MD5"),
+    ("1.3.14.3.2.29", "SHA-1"),
+    // The hash alone, of RSASSA-PSS (RFC 4055 §3.1).
+    ("1.2.840.113549.2.5", "MD5"),
+    ("1.3.14.3.2.26", "SHA-1"),
 ];
 
 /// The facts of a server's certificate.
@@ -181,21 +188,40 @@ impl CertificateFacts {
             words.push(said);
             advice = do_this;
         }
-        let no_signer = matches!(
-            reason,
+        let renew_chain = "who runs the server has to renew what it shows with its certificate";
+        let said = match reason {
             "unable to get local issuer certificate"
-                | "unable to get issuer certificate"
-                | "unable to verify the first certificate"
-        );
-        if no_signer {
-            advice = untrusted;
-            words.push(format!(
-                "its signer, {}, is not trusted here, or the server leaves out the certificates that lead to one that is",
-                self.issuer
-            ));
-        } else if words.is_empty() {
-            advice = untrusted;
-            words.push(shown(reason));
+            | "unable to get issuer certificate"
+            | "unable to verify the first certificate" => Some((
+                format!(
+                    "its signer, {}, is not trusted here, or the server leaves out the certificates that lead to one that is",
+                    self.issuer
+                ),
+                untrusted,
+            )),
+            // Nothing else is wrong with this one: these are about those above it.
+            _ if !words.is_empty() => None,
+            "certificate has expired" => Some((
+                "the certificate of an authority above it has expired".to_owned(),
+                renew_chain,
+            )),
+            "certificate is not yet valid" => Some((
+                "the certificate of an authority above it is not yet valid".to_owned(),
+                "this machine's clock may be wrong",
+            )),
+            "CA signature digest algorithm too weak" => Some((
+                "the signature of an authority's certificate above it can be forged".to_owned(),
+                renew_chain,
+            )),
+            "CA certificate key too weak" => Some((
+                "the key of an authority above it is too weak".to_owned(),
+                renew_chain,
+            )),
+            other => Some((shown(other), untrusted)),
+        };
+        if let Some((said, do_this)) = said {
+            words.push(said);
+            advice = do_this;
         }
         (words.join("; "), advice)
     }
@@ -232,9 +258,7 @@ fn problems(certificate: &Certificate<'_>, names: &[String], host: &str, now: u6
         problems.push(Problem::WrongUsage);
     }
     problems.extend(weak_key(certificate).map(Problem::WeakKey));
-    let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
-    let weak = WEAK_SIGNATURES.iter().find(|(id, _)| *id == algorithm);
-    problems.extend(weak.map(|(_, hash)| Problem::WeakSignature(hash)));
+    problems.extend(weak_signature(certificate).map(Problem::WeakSignature));
     problems
 }
 
@@ -249,6 +273,19 @@ fn weak_key(certificate: &Certificate<'_>) -> Option<String> {
     (bits < least).then(|| format!("{name} of {bits} bits"))
 }
 
+/// The hash function of a signature that can be forged.
+fn weak_signature(certificate: &Certificate<'_>) -> Option<&'static str> {
+    let algorithm = &certificate.signature_algorithm;
+    let id = match SignatureAlgorithm::try_from(algorithm) {
+        Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) => {
+            parameters.hash_algorithm_oid().to_id_string()
+        }
+        _ => algorithm.algorithm.to_id_string(),
+    };
+    let weak = WEAK_SIGNATURES.iter().find(|(weak, _)| *weak == id);
+    weak.map(|(_, hash)| *hash)
+}
+
 /// The host names and addresses that it is for.
 fn alternative_names(certificate: &Certificate<'_>) -> Vec<String> {
     let Ok(Some(names)) = certificate.subject_alternative_name() else {
@@ -260,6 +297,10 @@ fn alternative_names(certificate: &Certificate<'_>) -> Vec<String> {
 
 fn name(name: &GeneralName<'_>) -> Option<String> {
     match name {
+        // No address is found by its name (RFC 9525 §6.5).
+        GeneralName::DNSName(host) if host.parse::<IpAddr>().is_ok() => {
+            Some(format!("{host} as if it were a host name"))
+        }
         GeneralName::DNSName(host) => Some((*host).to_owned()),
         GeneralName::IPAddress(octets) => match octets.len() {
             4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(*octets).ok()?).to_string()),
@@ -301,6 +342,8 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
 
     #[test]
     fn names_and_hosts() {
@@ -329,6 +372,40 @@ mod tests {
             ("localhost", "127.0.0.1", false),
         ] {
             assert_eq!(is_for(name, host), good, "{name} for {host}");
+        }
+    }
+
+    /// Self-signed with RSASSA-PSS, by `openssl req -sigopt rsa_padding_mode:pss`.
+    const PSS_SHA1: &str = "\
+         MIIB9jCCAV+gAwIBAgIUWNwL36miSjv6PyaettI622GyR7swDQYJKoZIhvcNAQEKMAAwDDEKMAgGA1\
+         UEAwwBYTAgFw0yNjExMjkxNTE3NTFaGA8yMTI2MTEwNTE1MTc1MVowDDEKMAgGA1UEAwwBYTCBnzAN\
+         BgkqhkiG9w0BAQEFAAOBjQAwgYkCgYEArtbTjkIR0HQ1K70xeLOKQf/OQXnhxwDSUsrDMd2YWYIP7G\
+         UM1qkfI1lChSoGY0HjsQ7qNgEE+q6G/6KpuZs24FJ9XS4UM9wnkCNQY/k0pHdWRAtntCeFJXqrX44K\
+         +91ohiurPQBEj9tiYShIC/fHXJwLMPgmr7uyjzsAc6oRZ7UCAwEAAaNTMFEwHQYDVR0OBBYEFKsI4q\
+         BUCodik9sIv2ghvRPa3OapMB8GA1UdIwQYMBaAFKsI4qBUCodik9sIv2ghvRPa3OapMA8GA1UdEwEB\
+         /wQFMAMBAf8wDQYJKoZIhvcNAQEKMAADgYEAGGilhDAZBPe7kdJoI1R/RyG2ffE0DJ24AfdyMOPNC6\
+         DxZWCAG9D0Om2YeYzt92CSovquXM7k7LplAptue4m8oyGm1cBnBoDl3ujpgjKJKryF4e7x+koU2U3V\
+         l4d3VyH8AEZfHT0/INF+hdeXNsiDSccQ2OX1v2lzBN9pPhzY4gg=";
+    const PSS_SHA256: &str = "\
+         MIICXjCCAZOgAwIBAgIUHPQy+Sov5fidXFMKf08VZeziK4UwQQYJKoZIhvcNAQEKMDSgDzANBglghk\
+         gBZQMEAgEFAKEcMBoGCSqGSIb3DQEBCDANBglghkgBZQMEAgEFAKIDAgEgMAwxCjAIBgNVBAMMAWEw\
+         IBcNMjYxMTI5MTUxNzUxWhgPMjEyNjExMDUxNTE3NTFaMAwxCjAIBgNVBAMMAWEwgZ8wDQYJKoZIhv\
+         cNAQEBBQADgY0AMIGJAoGBAO0WjDGHJUmjCmnMhPY4IfD6bkXKCWjlkFlqhbEtOPsMpt6RdNPtWPDM\
+         1Zn+CcjFJa3QjFSWJHmXZI3CWsyPV5HR4wY7MCRar42+pPSBKV6AwdqX4txy+FWqsF3N6/JLfk30L1\
+         WelVy7UDoeqjZyUwfZc+GN4Oa8hIwexRPL0PYBAgMBAAGjUzBRMB0GA1UdDgQWBBSlQIXZD/PEfaRF\
+         VgqCwuSTa8AZizAfBgNVHSMEGDAWgBSlQIXZD/PEfaRFVgqCwuSTa8AZizAPBgNVHRMBAf8EBTADAQ\
+         H/MEEGCSqGSIb3DQEBCjA0oA8wDQYJYIZIAWUDBAIBBQChHDAaBgkqhkiG9w0BAQgwDQYJYIZIAWUD\
+         BAIBBQCiAwIBIAOBgQCvWQDxuC2R1m8MI8ZEVBfp3uiOUZyDqjzCUbtwxMiVpkhMSJr2IJv6rxMQbk\
+         Wm0CjbbqyOeMtvcEvB922w/Nvc/vN9aMatzAJ1rSftybgz2syD4ckOqZ4LQQEVCcAUjQZpS5KqgcjS\
+         Vo/W7WzMXgfjsyIwDCJiKbSnL28JdR3NGA==";
+
+    #[test]
+    fn the_hash_of_rsassa_pss_counts() {
+        for (certificate, weak) in [(PSS_SHA1, true), (PSS_SHA256, false)] {
+            let der = STANDARD.decode(certificate).unwrap();
+            let facts = CertificateFacts::from_der(&der, "localhost").unwrap();
+            let found = facts.problems.contains(&Problem::WeakSignature("SHA-1"));
+            assert_eq!(found, weak, "{:?}", facts.problems);
         }
     }
 

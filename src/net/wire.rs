@@ -26,6 +26,8 @@ pub struct Wire {
     transport: Transport,
     peer: SocketAddr,
     signal: Arc<Signal>,
+    /// Where octets are read to: made once, since to clear it takes longer than most reads.
+    block: Box<[u8]>,
 }
 
 enum Transport {
@@ -60,6 +62,7 @@ impl Wire {
             transport: Transport::Plain(Adapter::new(socket)),
             peer,
             signal,
+            block: vec![0; READ_SIZE].into(),
         })
     }
 
@@ -136,10 +139,8 @@ impl Wire {
                 }
             }
         }
-        let start = incoming.len();
-        incoming.resize(start + READ_SIZE, 0);
-        while start + progress.read < incoming.len() {
-            match stream.read(&mut incoming[start + progress.read..]) {
+        while progress.read < READ_SIZE {
+            match stream.read(&mut self.block[progress.read..]) {
                 Ok(0) => {
                     progress.closed = true;
                     break;
@@ -153,7 +154,7 @@ impl Wire {
                 }
             }
         }
-        incoming.truncate(start + progress.read);
+        incoming.extend_from_slice(&self.block[..progress.read]);
         progress
     }
 

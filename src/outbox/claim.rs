@@ -126,7 +126,11 @@ impl Claim {
         };
         let file = name::metadata_file(name);
         let path = inner.disk.path(&file);
-        let text = if is_hidden { name::hidden_text(name) } else { name.to_string() };
+        let text = if is_hidden {
+            name::hidden_text(name)
+        } else {
+            name.to_string()
+        };
         for path in [&inner.disk.path(&text), &path] {
             if let Ok(attributes) = fs::symlink_metadata(path) {
                 readers::arm(path, &attributes);

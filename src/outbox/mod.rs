@@ -28,10 +28,32 @@
 //! | writing an outcome | the outcome; the text is moved to where it belongs |
 //! | the rename to `.done` | nothing; the rest of the entry goes |
 //!
-//! # What the built-in can still do
-//! It locks nothing. If it has read an entry's text and is sending it at the
-//! moment when we mark that entry, the message goes out twice; no file system
-//! call can tell us. It is at most the one message that it has in hand.
+//! # Beside the built-in
+//! It locks nothing.  Per entry it reads `NAME.el`, at once `NAME`, sends, and removes
+//! both; that `NAME` is gone by then is no error to it. Both reads leave times of access,
+//! which is how `readers.rs` knows, before an entry is marked, that another program may be sending it.
+//! The looks are at the times of both files and at who has the text open, before and after
+//! the rename to the hidden name. By when the built-in (B) reads:
+//!
+//! | B opens `NAME.el` | B opens `NAME` | then |
+//! |---|---|---|
+//! | after the rename | never finds it | B stops with an error; we send |
+//! | before the rename | after it, in vain | the metadata was read and the text was not: we send, B stops |
+//! | before the first look | before it | the first look shows both: left to B, nothing was touched |
+//! | between the looks | between them | the second look shows both, or the text open: given back under its name, before any final dot; left to B |
+//! | between the looks, and it removes `NAME` before the rename | | gone: B has sent it |
+//! | between the looks, and it removes both before it is given back | | the metadata is gone: so goes the text |
+//!
+//! Only who has opened the text before the rename can read it after the second look, and that
+//! one finds it open. Whoever has read both and removed neither, because its own sending failed,
+//! looks the same as one who is sending: the entry waits until that must be over, or for the user's word.
+//! An outcome that is written on such an entry has its new metadata take over the trace.
+//!
+//! It can go twice where this cannot be told: on other systems than Linux, over a network or
+//! FUSE, where no times of access are kept (`noatime`), from another machine or a container
+//! that we cannot see into, if B has one message in its hands for longer than
+//! the limit of `readers.rs`, and if both files were read by something else before, with no look of ours
+//! since, while B has no connection yet. Then it is at most the message that B has in its hands.
 //!
 //! # Use
 //! ```no_run
@@ -49,8 +71,8 @@
 //! let added = outbox.add(entry, &AtomicBool::new(false))?;
 //! if let Some(mut claim) = outbox.claim(&added.name)? {
 //!     let text = claim.text()?; // up to, but not including, the final dot …
-//!     let vanished = outbox.mark_sending([&mut claim])?;
-//!     // … the dot and its reply, unless vanished …
+//!     let unmarked = outbox.mark_sending([&mut claim])?;
+//!     // … the dot and its reply, unless it is unmarked …
 //!     claim.settle(Outcome::Accepted)?;
 //! }
 //! outbox.sync()

@@ -25,7 +25,8 @@ const LISTENING: &str = "0A";
 
 /// What other Emacsen of this user do.
 pub(super) fn activity() -> Activity {
-    let sees_all = fs::read_link("/proc/self/ns/pid").is_ok_and(|ns| ns == Path::new(ALL_PROCESSES));
+    let sees_all =
+        fs::read_link("/proc/self/ns/pid").is_ok_and(|ns| ns == Path::new(ALL_PROCESSES));
     let (true, Ok(processes)) = (sees_all, fs::read_dir("/proc")) else {
         return Activity::Connected;
     };

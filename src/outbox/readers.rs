@@ -172,7 +172,10 @@ pub(super) fn note_unread(file: &File) {
     if let Ok(attributes) = file.metadata() {
         let written = Times::of(&attributes).modified;
         // Where it cannot be, only our own reading may be taken for another's.
-        let _ = futimens(file, &timestamps(written - UNREAD.as_nanos() as Moment, None));
+        let _ = futimens(
+            file,
+            &timestamps(written - UNREAD.as_nanos() as Moment, None),
+        );
     }
 }
 
@@ -247,8 +250,16 @@ fn keeps_access_times(file: &File) -> Option<bool> {
 pub(super) fn is_local(file: &File) -> bool {
     // From <linux/magic.h>: 9p, AFS (two), Ceph, Coda, CIFS, FUSE, NFS, SMB (two).
     const ELSEWHERE: [u32; 10] = [
-        0x0102_1997, 0x5346_414f, 0x6b41_4653, 0x00c3_6400, 0x7375_7245, 0xff53_4d42, 0x6573_5546,
-        0x6969, 0x517b, 0xfe53_4d42,
+        0x0102_1997,
+        0x5346_414f,
+        0x6b41_4653,
+        0x00c3_6400,
+        0x7375_7245,
+        0xff53_4d42,
+        0x6573_5546,
+        0x6969,
+        0x517b,
+        0xfe53_4d42,
     ];
     // The numbers have 32 bits; where the field has more, some have their sign in them.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -314,15 +325,71 @@ mod tests {
         let of_a_future_clock = times(-5000, 9000, 9000);
         // Metadata, text, whether the text is open; with relatime, and with every read noted.
         let cases = [
-            ("nobody read it", unread, unread, false, Trace::Nobody, Trace::Nobody),
-            ("only the text: a person", unread, fresh, false, Trace::Nobody, Trace::Nobody),
-            ("only the text, now", unread, unread, true, Trace::Nobody, Trace::Nobody),
-            ("only the metadata", fresh, unread, false, Trace::Nobody, Trace::Nobody),
+            (
+                "nobody read it",
+                unread,
+                unread,
+                false,
+                Trace::Nobody,
+                Trace::Nobody,
+            ),
+            (
+                "only the text: a person",
+                unread,
+                fresh,
+                false,
+                Trace::Nobody,
+                Trace::Nobody,
+            ),
+            (
+                "only the text, now",
+                unread,
+                unread,
+                true,
+                Trace::Nobody,
+                Trace::Nobody,
+            ),
+            (
+                "only the metadata",
+                fresh,
+                unread,
+                false,
+                Trace::Nobody,
+                Trace::Nobody,
+            ),
             ("both", fresh, fresh, false, read(20), read(20)),
-            ("the text is being read", fresh, unread, true, read(20), read(20)),
-            ("the metadata, and perhaps the text again", fresh, old, false, read(20), Trace::Nobody),
-            ("the text, and perhaps the metadata again", old, fresh, false, read(20), Trace::Nobody),
-            ("both, and perhaps again", old, old, false, unclear(5000), Trace::Nobody),
+            (
+                "the text is being read",
+                fresh,
+                unread,
+                true,
+                read(20),
+                read(20),
+            ),
+            (
+                "the metadata, and perhaps the text again",
+                fresh,
+                old,
+                false,
+                read(20),
+                Trace::Nobody,
+            ),
+            (
+                "the text, and perhaps the metadata again",
+                old,
+                fresh,
+                false,
+                read(20),
+                Trace::Nobody,
+            ),
+            (
+                "both, and perhaps again",
+                old,
+                old,
+                false,
+                unclear(5000),
+                Trace::Nobody,
+            ),
             (
                 "both, and perhaps again until a moment ago",
                 old_armed_just_now,

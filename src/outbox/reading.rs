@@ -102,11 +102,18 @@ impl Outbox {
             file == Some(entry.as_str())
         };
         let renamed = || {
-            let files = fs::read_dir(disk.directory()).into_iter().flatten().flatten();
+            let files = fs::read_dir(disk.directory())
+                .into_iter()
+                .flatten()
+                .flatten();
             files.map(|file| file.file_name()).find(is_it)
         };
         let known = [entry.to_string(), name::hidden_text(entry)].map(OsString::from);
-        for file in known.into_iter().map(Some).chain(std::iter::once_with(renamed)) {
+        for file in known
+            .into_iter()
+            .map(Some)
+            .chain(std::iter::once_with(renamed))
+        {
             let Some(file) = file else { continue };
             let path = disk.directory().join(file);
             if is_held_here(&path) && !is_local(disk.directory()) {

@@ -273,4 +273,55 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn lines_from_outside_are_shown_up_to_the_mechanism() {
+        for (line, shown, secret) in [
+            (
+                "AUTH PLAIN AHRpbQ==",
+                "AUTH PLAIN <omitted>",
+                Some("AHRpbQ=="),
+            ),
+            ("auth plain a b", "AUTH PLAIN <omitted>", Some("a b")),
+            ("AUTH LOGIN", "AUTH LOGIN", None),
+            ("AUTH NTLM", "AUTH <omitted>", None),
+            ("AUTH", "<omitted>", None),
+            ("XAUTH PLAIN x", "<omitted>", Some("XAUTH PLAIN x")),
+            ("AHRpbQ==", "<omitted>", Some("AHRpbQ==")),
+        ] {
+            let command = Command::Line(Line::new(Secret::from(line)).expect("a line"));
+            assert_eq!(wire(&command), format!("{line}\r\n"));
+            assert_eq!(command.trace_line(), shown);
+            let found = command.secret();
+            let found = found.as_ref().map(|secret| secret.expose());
+            assert_eq!(found, secret.map(str::as_bytes), "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_from_outside_are_one_line_of_bounded_length() {
+        for text in ["a\r\nQUIT", "a\n", "\0", "a\x7f", "\ta"] {
+            assert!(Line::new(Secret::from(text)).is_none(), "{text:?}");
+        }
+        assert_eq!(Line::LIMIT, 12_288);
+        assert!(Line::new(Secret::from("a".repeat(Line::LIMIT))).is_some());
+        assert!(Line::new(Secret::from("a".repeat(Line::LIMIT + 1))).is_none());
+    }
+
+    #[test]
+    fn what_must_not_be_shown() {
+        let secret = |command: Command| {
+            let secret = command.secret();
+            secret.map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap())
+        };
+        let said = Some("dGltIHRhbnN0YWFm");
+        let response = || Secret::from("tim tanstaaf");
+        assert_eq!(
+            secret(Command::Auth("X", Some(response()))).as_deref(),
+            said
+        );
+        assert_eq!(secret(Command::AuthResponse(response())).as_deref(), said);
+        assert_eq!(secret(Command::Auth("X", None)), None);
+        assert_eq!(secret(Command::Data), None);
+    }
 }

@@ -3,12 +3,14 @@
 
 mod support;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use smtpmail_core::delivery::{Answer, Event, Question, Request, Text, Verdict};
+use smtpmail_core::delivery::{Answer, Delivery, Event, Question, Request, Text, Verdict};
 use smtpmail_core::smtp::dialogue::Security;
 use smtpmail_core::smtp::failure::{FailureKind, Phase};
+use smtpmail_core::smtp::sasl::Mechanism;
 use smtpmail_test_server::{Options, Server};
 
 use self::support::*;
@@ -323,4 +325,44 @@ fn wait_reached(server: &Server, step: &Step) -> bool {
         std::thread::sleep(Duration::from_millis(2));
     }
     false
+}
+
+#[test]
+fn a_panic_ends_the_delivery_with_a_word_of_it_and_none_of_its_own() {
+    let _alone = alone();
+    let server = start(options().user(USER, PASSWORD));
+    // It asks for credentials, and rings for that.
+    let rings = Arc::new(AtomicUsize::new(0));
+    let counted = rings.clone();
+    let bell = move || {
+        if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+            panic!("with {PASSWORD}");
+        }
+    };
+    let delivery = Delivery::open(request(&server), Box::new(bell)).unwrap();
+    let (mut seen, mut ended) = (Vec::new(), false);
+    while !ended {
+        std::thread::yield_now();
+        let events = delivery.events();
+        ended = events.iter().any(|event| matches!(event, Event::Done(_)));
+        seen.extend(events);
+    }
+    assert!(rings.load(Ordering::SeqCst) > 0);
+    let finished: Vec<_> = seen
+        .iter()
+        .filter_map(|event| match event {
+            Event::Finished(0, report) => Some(&report.verdict),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        matches!(finished[..], [Verdict::Failed(failure)] if failure.text.contains("internal error")),
+        "{seen:?}"
+    );
+    assert_no_secret(&format!("{seen:?}"));
+    // The next one is none the worse for it.
+    deliver_answering(request(&server), |_| {
+        Some(Answer::Login(Some(login(PASSWORD, &[Mechanism::Plain]))))
+    })
+    .assert_accepted();
 }

@@ -10,7 +10,7 @@ use smtpmail_core::net::tls::Version;
 use smtpmail_core::smtp::dialogue::Security;
 use smtpmail_core::smtp::failure::{FailureKind, Phase};
 use smtpmail_core::smtp::sasl::Mechanism;
-use smtpmail_test_server::{CertKind, Options};
+use smtpmail_test_server::{CertKind, ClientCertificate, Options};
 
 use self::support::*;
 
@@ -37,7 +37,7 @@ fn trusting(request: Request, answer: TrustAnswer) -> Ended {
 
 #[test]
 fn each_bad_certificate_is_refused_with_what_people_need_and_nothing_is_sent() {
-    let cases: [(CertKind, &str, &[&str]); 13] = [
+    let cases: [(CertKind, &str, &[&str]); 17] = [
         (
             CertKind::Expired,
             "localhost",
@@ -100,6 +100,29 @@ fn each_bad_certificate_is_refused_with_what_people_need_and_nothing_is_sent() {
             CertKind::WeakKey,
             "localhost",
             &["too weak (RSA of 1024 bits)"],
+        ),
+        (
+            CertKind::AddressAsName,
+            "127.0.0.1",
+            &["it is for 127.0.0.1 as if it were a host name, not for 127.0.0.1"],
+        ),
+        (
+            CertKind::ChainExpired,
+            "localhost",
+            &[
+                "of an authority above it has expired",
+                "renew what it shows",
+            ],
+        ),
+        (
+            CertKind::ChainSha1,
+            "localhost",
+            &["authority's certificate above it can be forged"],
+        ),
+        (
+            CertKind::ChainWeakKey,
+            "localhost",
+            &["key of an authority above it is too weak"],
         ),
     ];
     for (kind, host, words) in cases {
@@ -234,6 +257,37 @@ fn a_changed_certificate_of_a_pinned_server_is_refused_loudly_without_a_question
             ended.questions().len(),
             usize::from(next == CertKind::SelfSigned)
         );
+    }
+}
+
+#[test]
+fn whom_we_showed_our_certificate_hears_nothing_else_if_it_is_not_the_pinned_one() {
+    // TLS shows it before we can compare the server's.
+    let file = scratch("trust");
+    let with_ours = |mut request: Request, directory: &Path| {
+        let [key, certificate] = ["client.key", "client.pem"].map(|name| directory.join(name));
+        request.tls.client = Some((key, certificate));
+        request.plan.security = Security::Implicit;
+        request.plan.login = Some(login("", &[Mechanism::External]));
+        remembering(request, &file)
+    };
+    let mut port = 0;
+    for pinned in [true, false] {
+        let mut options = with_certificate(CertKind::SelfSigned);
+        options.ssl = true;
+        options.port = port;
+        options.client_certificate = ClientCertificate::Required;
+        let directory = options.certs.clone().expect("a directory");
+        let server = start(options);
+        port = server.port();
+        let request = with_ours(request(&server), &directory);
+        if pinned {
+            trusting(request, TrustAnswer::Always).assert_accepted();
+        } else {
+            deliver(request).assert_failed(FailureKind::Certificate, Phase::Handshake);
+            let commands = server.report().commands;
+            assert!(commands.is_empty(), "{commands:?}");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the dialogue keeps whatever a server, a user and the network do:
 //! random replies and inputs, most of them sensible, some at the wrong moment.
 
+mod dialogue_moments;
 mod dialogue_support;
 
 use std::cell::RefCell;
@@ -11,10 +12,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use smtpmail_core::smtp::address::Mailbox;
 use smtpmail_core::smtp::dialogue::{
-    Dialogue, Input, MAX_COMMAND_OCTETS_IN_FLIGHT, MAX_COMMANDS_IN_FLIGHT, Output,
-    RefusedRecipients, SpeedUp, Verdict,
+    Input, MAX_COMMAND_OCTETS_IN_FLIGHT, MAX_COMMANDS_IN_FLIGHT, RefusedRecipients,
 };
-use smtpmail_core::smtp::reply::Reply;
 
 use self::dialogue_support::*;
 
@@ -98,73 +97,4 @@ fn the_window_is_bounded_in_octets() {
         observer.reply(observer.good_reply(1));
     }
     assert_eq!(observer.text, Some(0));
-}
-
-/// A connection on which the text of one message is out, and its recipient is
-/// accepted.
-fn text_is_out(extensions: &[&str]) -> Dialogue {
-    let mut plan = plan(1);
-    plan.login = None;
-    let mut dialogue = Dialogue::new(plan);
-    let mut hear = |code, lines: &[&str]| {
-        let lines = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
-        dialogue.handle(Input::Reply(Reply::new(code, lines)));
-    };
-    hear(220, &["mx"]);
-    hear(250, &[&["mx"], extensions].concat());
-    dialogue.handle(Input::NextMessage(message(0, 1, 100)));
-    let codes: &[u16] = match extensions.contains(&"CHUNKING") {
-        true => &[250, 250],
-        false => &[250, 250, 354],
-    };
-    for code in codes {
-        dialogue.handle(Input::Reply(Reply::new(*code, vec![])));
-    }
-    dialogue.handle(Input::TextSent);
-    while dialogue.next_output().is_some() {}
-    dialogue
-}
-
-#[test]
-fn an_acceptance_of_a_chunk_with_more_behind_it_is_none() {
-    let outputs = |mut dialogue: Dialogue, input| {
-        dialogue.handle(input);
-        let mut outputs = Vec::new();
-        while let Some(output) = dialogue.next_output() {
-            outputs.push(output);
-        }
-        outputs
-    };
-    let reply = |code| Reply::new(code, vec![b"ok".to_vec()]);
-    let verdict = |outputs: &[Output]| match outputs {
-        [Output::Finished(0, outcome), ..] => outcome.verdict.clone(),
-        other => panic!("{other:?}"),
-    };
-    let chunks = ["PIPELINING", "CHUNKING"];
-    let mistrusted = outputs(text_is_out(&chunks), Input::ReplyAndMore(reply(250)));
-    assert!(
-        matches!(
-            mistrusted.as_slice(),
-            [Output::SwitchOff(SpeedUp::Chunking, _), Output::Finished(0, outcome), Output::Done(Some(_))]
-                if matches!(outcome.verdict, Verdict::Unknown(_))
-        ),
-        "{mistrusted:?}"
-    );
-    // A refusal is one whatever follows, and what answers DATA cannot be taken
-    // for the reply to a text.
-    let refused = outputs(text_is_out(&chunks), Input::ReplyAndMore(reply(554)));
-    assert!(matches!(verdict(&refused), Verdict::Failed(_)));
-    for (extensions, input) in [
-        (&chunks[..], Input::Reply(reply(250))),
-        (&chunks[..1], Input::ReplyAndMore(reply(250))),
-    ] {
-        let accepted = outputs(text_is_out(extensions), input);
-        assert!(matches!(verdict(&accepted), Verdict::Accepted(_)));
-    }
-    // Another message rides behind it: more replies are due.
-    let mut riding = text_is_out(&chunks);
-    riding.handle(Input::NextMessage(message(1, 1, 100)));
-    while riding.next_output().is_some() {}
-    let accepted = outputs(riding, Input::ReplyAndMore(reply(250)));
-    assert!(matches!(verdict(&accepted), Verdict::Accepted(_)));
 }

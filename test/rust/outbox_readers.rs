@@ -13,30 +13,9 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use outbox_support::{Scratch, add, name, states, text};
+use outbox_support::{AnotherEmacs, Scratch, add, cat, name, states, text};
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use smtpmail_core::outbox::{Claim, EntryName, Obstacle, Outbox, Outcome, State, Step, StepHook};
-
-/// Something that the system shows as an Emacs, for as long as it lives.
-struct AnotherEmacs(Child, PathBuf);
-
-impl AnotherEmacs {
-    fn start(scratch: &Scratch) -> Self {
-        let program = scratch.path().join("emacs-of-a-test");
-        fs::copy("/bin/cat", &program).expect("cat");
-        let mut command = Command::new(&program);
-        let child = command.stdin(Stdio::piped()).spawn().expect("it starts");
-        Self(child, program)
-    }
-}
-
-impl Drop for AnotherEmacs {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-        let _ = fs::remove_file(&self.1);
-    }
-}
 
 /// A directory whose file system notes who reads; what these tests are about.
 fn scratch() -> Scratch {
@@ -47,13 +26,6 @@ fn scratch() -> Scratch {
         "these tests need a temporary directory whose file system keeps times of access"
     );
     scratch
-}
-
-/// Another program reads files whole.
-fn cat(files: &[&Path]) {
-    let mut command = Command::new("cat");
-    let output = command.args(files).output().expect("cat");
-    assert!(output.status.success());
 }
 
 fn accessed(path: &Path) -> (i64, i64) {

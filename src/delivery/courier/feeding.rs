@@ -41,6 +41,7 @@ impl Courier<'_> {
         let capabilities = session.dialogue().capabilities().clone();
         let window = session.dialogue().message_window();
         while self.aboard.len() < window
+            && !self.mailbox.is_closing()
             && !self.is_spent(session)
             && (self.aboard.len() < 2 || self.octets_aboard() < MAX_OCTETS_ABOARD)
             && let Some(place) = self.line.pop_front()

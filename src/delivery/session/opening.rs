@@ -97,6 +97,7 @@ impl<'a> Session<'a> {
             pool_key,
             unproven: false,
             last_reply: Instant::now(),
+            closing: false,
         }
     }
 

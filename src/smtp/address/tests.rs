@@ -180,6 +180,26 @@ fn errors_are_sentences_that_show_the_text() {
             "bob@",
             "“bob@” cannot be used as an address: there is no host name after the @",
         ),
+        (
+            "b\0b",
+            "“b^@b” cannot be used as an address: it holds a null character, which no address may hold",
+        ),
+        (
+            "b\x1bb",
+            "“b^[b” cannot be used as an address: it holds a control character, which no address may hold",
+        ),
+        (
+            "b\u{a0}b",
+            "“b\u{a0}b” cannot be used as an address: the space U+00A0 must stand within quotation marks",
+        ),
+        (
+            "b,b",
+            "“b,b” cannot be used as an address: “,” must stand within quotation marks",
+        ),
+        (
+            "b@e!x",
+            "“b@e!x” cannot be used as an address: “!” cannot be part of a host name",
+        ),
     ] {
         assert_eq!(Mailbox::parse(text).expect_err(text).to_string(), expected);
     }
@@ -187,6 +207,23 @@ fn errors_are_sentences_that_show_the_text() {
         .expect_err("too long")
         .to_string();
     assert!(huge.chars().count() < 200, "{huge}");
+}
+
+#[test]
+fn international_host_names_are_bounded_before_they_are_converted() {
+    // Each of these letters takes four octets and becomes one.
+    let mathematical = ["𝐚".repeat(63), "𝐚".repeat(63), "𝐚".repeat(63)].join(".");
+    let ascii = mathematical.replace('𝐚', "a");
+    assert_eq!(host_to_ascii(&mathematical), Ok(ascii));
+    let of_octets = |octets| "ü".repeat(octets / 2 - 1) + &"!".repeat(2 + octets % 2);
+    let problem = |text: &str| host_to_ascii(text).expect_err("no name").problem;
+    let host = |octets: usize| ["a"; 5].map(|a| a.repeat(50)).join(".") + &"b".repeat(octets - 254);
+    assert!(host_to_ascii(&host(DOMAIN_LIMIT)).is_ok());
+    assert_eq!(problem(&host(DOMAIN_LIMIT + 1)), TooLong);
+    let limit = 4 * DOMAIN_LIMIT;
+    assert_eq!(problem(&of_octets(limit)), BadHostCharacter('!'));
+    assert_eq!(problem(&of_octets(limit + 1)), TooLong);
+    assert_eq!(problem(&of_octets(limit + 2)), TooLong);
 }
 
 #[test]

@@ -131,6 +131,9 @@ fn floods_are_cut_off() {
     assert_eq!(read_in_pieces(&long, 1000), Err(ReplyError::LineTooLong));
     let fits = [b"250 ".as_slice(), &vec![b'x'; MAX_LINE - 6], b"\r\n"].concat();
     assert!(read_in_pieces(&fits, 1).is_ok());
+    // RFC 4954 §4: a challenge may be that long.
+    let challenge = [b"334 ".as_slice(), &vec![b'x'; 12_288], b"\r\n"].concat();
+    assert!(read_in_pieces(&challenge, challenge.len()).is_ok());
     let endless = b"250-x\r\n".repeat(MAX_LINES + 1);
     assert_eq!(read_in_pieces(&endless, 4096), Err(ReplyError::TooLong));
     let fat = [b"250-".as_slice(), &vec![b'x'; 8000], b"\r\n"]

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use smtpmail_core::outbox::{
@@ -140,4 +141,32 @@ pub fn states(listing: &Listing) -> Vec<(String, State)> {
             (id.trim_matches(['<', '>']).to_owned(), entry.state)
         })
         .collect()
+}
+
+/// Something that the system shows as an Emacs, for as long as it lives.
+pub struct AnotherEmacs(Child, PathBuf);
+
+impl AnotherEmacs {
+    pub fn start(scratch: &Scratch) -> Self {
+        let program = scratch.path().join("emacs-of-a-test");
+        fs::copy("/bin/cat", &program).expect("cat");
+        let mut command = Command::new(&program);
+        let child = command.stdin(Stdio::piped()).spawn().expect("it starts");
+        Self(child, program)
+    }
+}
+
+impl Drop for AnotherEmacs {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let _ = fs::remove_file(&self.1);
+    }
+}
+
+/// Another program reads files whole.
+pub fn cat(files: &[&Path]) {
+    let mut command = Command::new("cat");
+    let output = command.args(files).output().expect("cat");
+    assert!(output.status.success());
 }

@@ -26,6 +26,15 @@ use crate::spool::write_atomically;
 /// Bits of a serial number: at most 20 octets with a clear sign (RFC 5280 §4.1.2.2).
 const SERIAL_BITS: i32 = 127;
 
+/// Last day of an authority, counted from today.
+const AUTHORITY_DAYS: i64 = 365;
+
+/// Before an address that a certificate has as a host name.
+const AS_NAME_MARK: &str = "name:";
+
+/// Such an address.
+const AS_NAME: &str = "name:127.0.0.1";
+
 /// What is right or wrong with the certificate of the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CertKind {
@@ -60,11 +69,19 @@ pub enum CertKind {
     WeakKey,
     /// For `*.example.org`.
     Wildcard,
+    /// For `127.0.0.1` as if that were a host name.
+    AddressAsName,
+    /// From an intermediate CA whose time is over.
+    ChainExpired,
+    /// From an intermediate CA whose own certificate is signed with SHA-1.
+    ChainSha1,
+    /// From an intermediate CA with an RSA key of 1024 bits.
+    ChainWeakKey,
 }
 
 impl CertKind {
     /// Every kind with the name that the command line takes.
-    pub const NAMES: [(&str, Self); 15] = [
+    pub const NAMES: [(&str, Self); 19] = [
         ("good", Self::Good),
         ("expired", Self::Expired),
         ("future", Self::Future),
@@ -80,6 +97,10 @@ impl CertKind {
         ("sha1", Self::Sha1),
         ("weakkey", Self::WeakKey),
         ("wildcard", Self::Wildcard),
+        ("addressasname", Self::AddressAsName),
+        ("chainexpired", Self::ChainExpired),
+        ("chainsha1", Self::ChainSha1),
+        ("chainweakkey", Self::ChainWeakKey),
     ];
 
     fn name(self) -> &'static str {
@@ -238,6 +259,7 @@ fn server_identity(kind: CertKind, ca: &Identity) -> Result<Identity, Box<dyn Er
     };
     let issued = |name, hosts, issuer| issue(name, hosts, days, issuer, &flaws);
     match kind {
+        CertKind::AddressAsName => issued("localhost", &[AS_NAME], Some(ca)),
         CertKind::WrongHost => issued("wrong.example", &["wrong.example"][..], Some(ca)),
         CertKind::CnOnly => issued("localhost", &[], Some(ca)),
         CertKind::SelfSigned => issued("localhost", &local, None),
@@ -247,13 +269,29 @@ fn server_identity(kind: CertKind, ca: &Identity) -> Result<Identity, Box<dyn Er
             let unknown = issue_ca("smtpmail unknown CA", None)?;
             issued("localhost", &local, Some(&unknown))
         }
-        CertKind::Chain | CertKind::ChainMissing | CertKind::Md5 => {
-            let key = match kind {
-                // There is no ECDSA with MD5.
-                CertKind::Md5 => rsa_key(2048)?,
-                _ => p256_key()?,
+        CertKind::Chain
+        | CertKind::ChainExpired
+        | CertKind::ChainMissing
+        | CertKind::ChainSha1
+        | CertKind::ChainWeakKey
+        | CertKind::Md5 => {
+            let authority = Authority {
+                key: match kind {
+                    // There is no ECDSA with MD5.
+                    CertKind::Md5 => rsa_key(2048)?,
+                    CertKind::ChainWeakKey => rsa_key(1024)?,
+                    _ => p256_key()?,
+                },
+                last_day: match kind {
+                    CertKind::ChainExpired => -1,
+                    _ => AUTHORITY_DAYS,
+                },
+                digest: match kind {
+                    CertKind::ChainSha1 => MessageDigest::sha1(),
+                    _ => MessageDigest::sha256(),
+                },
             };
-            let intermediate = issue_ca_with_key("smtpmail intermediate CA", Some(ca), key)?;
+            let intermediate = authority.issue("smtpmail intermediate CA", Some(ca))?;
             let mut server = issued("localhost", &local, Some(&intermediate))?;
             if kind != CertKind::ChainMissing {
                 server.chain.push(intermediate.certificate);
@@ -295,35 +333,49 @@ fn acceptor(
 
 /// An authority; without an issuer it signs itself.
 fn issue_ca(common_name: &str, issuer: Option<&Identity>) -> Result<Identity, Box<dyn Error>> {
-    issue_ca_with_key(common_name, issuer, p256_key()?)
+    let authority = Authority {
+        key: p256_key()?,
+        last_day: AUTHORITY_DAYS,
+        digest: MessageDigest::sha256(),
+    };
+    authority.issue(common_name, issuer)
 }
 
-fn issue_ca_with_key(
-    common_name: &str,
-    issuer: Option<&Identity>,
+/// An authority to be.
+struct Authority {
     key: PKey<Private>,
-) -> Result<Identity, Box<dyn Error>> {
-    let subject = name(common_name)?;
-    let issuer_name = issuer.map_or(&*subject, |issuer| issuer.certificate.subject_name());
-    // Wide enough for every kind of certificate below it.
-    let mut builder = certificate_builder(&subject, issuer_name, &key, (-90, 365))?;
-    builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
-    builder.append_extension(
-        KeyUsage::new()
-            .critical()
-            .key_cert_sign()
-            .crl_sign()
-            .build()?,
-    )?;
-    builder.sign(
-        issuer.map_or(&key, |issuer| &issuer.key),
-        MessageDigest::sha256(),
-    )?;
-    Ok(Identity {
-        certificate: builder.build(),
-        key,
-        chain: Vec::new(),
-    })
+    /// Of its validity, counted from today.
+    last_day: i64,
+    /// With which it is signed itself.
+    digest: MessageDigest,
+}
+
+impl Authority {
+    fn issue(
+        self,
+        common_name: &str,
+        issuer: Option<&Identity>,
+    ) -> Result<Identity, Box<dyn Error>> {
+        let subject = name(common_name)?;
+        let issuer_name = issuer.map_or(&*subject, |issuer| issuer.certificate.subject_name());
+        // Wide enough for every kind of certificate below it.
+        let days = (-90, self.last_day);
+        let mut builder = certificate_builder(&subject, issuer_name, &self.key, days)?;
+        builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
+        builder.append_extension(
+            KeyUsage::new()
+                .critical()
+                .key_cert_sign()
+                .crl_sign()
+                .build()?,
+        )?;
+        builder.sign(issuer.map_or(&self.key, |issuer| &issuer.key), self.digest)?;
+        Ok(Identity {
+            certificate: builder.build(),
+            key: self.key,
+            chain: Vec::new(),
+        })
+    }
 }
 
 /// A certificate for these hosts; without an issuer it signs itself.
@@ -346,7 +398,7 @@ fn issue(
         for host in hosts {
             match host.parse::<std::net::IpAddr>() {
                 Ok(_) => names.ip(host),
-                Err(_) => names.dns(host),
+                Err(_) => names.dns(host.trim_start_matches(AS_NAME_MARK)),
             };
         }
         let issuer_certificate = issuer.map(|issuer| &*issuer.certificate);

@@ -26,7 +26,8 @@ Runs until standard input ends.
   --also-ssl             a second port does
   --cert KIND            good, expired, future, wronghost, cnonly, selfsigned, untrusted,
                          addressonly, chain, chainmissing, clientusage, md5, sha1,
-                         weakkey, wildcard
+                         weakkey, wildcard, addressasname, chainexpired, chainsha1,
+                         chainweakkey
   --client-ca            require a client certificate of our CA (client.pem, client.key)
   --client-ca-ask        ask for one, go on without
   --hostname NAME        in the greeting and the reply to EHLO

@@ -2,6 +2,7 @@
 """Postfix: the reference.  CHUNKING, SMTPUTF8, DSN, SASL by Cyrus (SCRAM too)."""
 
 import os
+import re
 import shutil
 
 from . import debian, namespace, process
@@ -42,18 +43,18 @@ class Postfix:
         """Raise `CannotRun` where the machine forbids what it needs."""
         namespace.require()
 
-    def start(self, run, ports=None, settings=""):
+    def start(self, run, ports=None, settings=None):
         """Start Postfix for RUN; return the started server.
 
         PORTS (kind -> number) are those of an earlier start, which it goes on from;
-        SETTINGS are more lines of main.cf.
+        SETTINGS (name -> value) are more of main.cf, or instead.
         """
         root = self.fetch()
         inside = namespace.Namespace(root, run.directory, run.log)
         ports = ports or dict(zip(("plain", "starttls", "ssl"), process.free_ports(3)))
         plugins = [ROOT / path.relative_to(root) for path in root.glob("usr/lib/*/sasl2")]
         environment = {**namespace.ENVIRONMENT, "SASL_PATH": ":".join(map(str, plugins))}
-        _write_configuration(run, ports, settings)
+        _write_configuration(run, ports, settings or {})
         _make_directories(run.directory)
         database = namespace.make_sasl_user(inside, environment, run, SERVER_HOSTNAME, USER)
         # smtpd reads it after it has given up root.
@@ -71,12 +72,17 @@ def _write_configuration(run, ports, settings):
     etc = run.directory / "etc"
     etc.mkdir(exist_ok=True)
     sources = SOURCES / "postfix"
+    text = (sources / "main.cf").read_text()
+    for name in settings:
+        # A name twice is a warning, of every process; postlogd, which writes them
+        # down, then waits for itself.
+        text = re.sub(rf"^{name} *=.*\n([ \t].*\n)*", "", text, flags=re.M)
     (etc / "main.cf").write_text(
-        (sources / "main.cf").read_text()
+        text
         + f"\nmyhostname = {SERVER_HOSTNAME}\n"
         + f"message_size_limit = {MESSAGE_SIZE_LIMIT_OCTETS}\n"
         + f"smtpd_sasl_local_domain = {SERVER_HOSTNAME}\n"
-        + settings
+        + "".join(f"{name} = {value}\n" for name, value in settings.items())
     )
     services = (sources / "master.cf").read_text()
     for kind, port in ports.items():
