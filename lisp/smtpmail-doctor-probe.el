@@ -29,6 +29,7 @@
 (require 'seq)
 (require 'subr-x)
 (require 'smtpmail)
+(require 'smtpmail-trust)
 
 (declare-function smtpmail-module--answer "ext:exports.rs" (delivery id yes))
 (declare-function smtpmail-module--login "ext:exports.rs" (delivery id login))

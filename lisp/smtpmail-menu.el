@@ -42,6 +42,7 @@
                      ("k" . smtpmail-stop-sending)
                      ("t" . smtpmail-show-trace)
                      ("d" . smtpmail-doctor)
+                     ("a" . smtpmail-setup)
                      ("c" . smtpmail-customize)
                      ("i" . smtpmail-manual)))
       (define-key map key command))
@@ -97,6 +98,8 @@
      ["Report a Bug" smtpmail-report-bug
       :help "Make a report without secrets"]
      "---"
+     ["Set Up an Account..." smtpmail-setup
+      :help "Find the server of an address, and save what it takes"]
      ["Customize" smtpmail-customize
       :help "Set the server, the login, the outbox and more"]
      ["Manual" smtpmail-manual

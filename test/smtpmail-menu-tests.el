@@ -84,7 +84,8 @@ So has the keymap for a key of the user's choice."
     (should-not loaded)
     (dolist (command '(smtpmail-outbox smtpmail-send-queued-mail smtpmail-undo
                        smtpmail-send-later smtpmail-stop-sending smtpmail-doctor
-                       smtpmail-show-trace smtpmail-customize smtpmail-manual))
+                       smtpmail-show-trace smtpmail-setup smtpmail-customize
+                       smtpmail-manual))
       (should (rassq command menu))
       (should (rassq command keys)))
     ;; All of them can be called.
