@@ -24,8 +24,12 @@ SERVER := target/release/smtpmail-test-server
 ASSERTED := $(patsubst %,test/smtpmail-%-tests.el,send queue methods own-methods quit breaks outbox-list)
 
 .PHONY: help
-help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## list all of this
+	@echo 'make TARGET.  EMACS=, CARGO= and MAKEINFO= name other programs; TESTS="FILE ..." runs only those.'
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  %-18s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Build it, see it
 
 .PHONY: setup
 setup: ## install or name the plain packages that are missing
@@ -64,6 +68,8 @@ $(SERVER): Cargo.lock $(shell find test/server -name '*.rs' -o -name Cargo.toml)
 .PHONY: demo
 demo: setup module lisp $(SERVER) ## send a real message and show what arrived
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/demo.sh
+
+##@ Test it
 
 .PHONY: test
 test: setup module lisp test-rust test-lisp test-assertions test-builtin test-servers test-clients ## everything that must hold
@@ -122,6 +128,8 @@ test-servers: module lisp ## send to real Postfix, Exim, sendmail, aiosmtpd and 
 test-clients: module lisp $(SERVER) ## drive real mail clients, with a real server at the other end
 	@SERVER=$(SERVER) EMACS=$(EMACS) sh test/run-ert.sh test/clients/*-tests.el
 
+##@ Measure it
+
 # Built by cargo into its own place, which CARGO_TARGET_DIR may name.
 .PHONY: bench-setup
 bench-setup: module lisp
@@ -157,6 +165,8 @@ sanitize: ## the engine's own tests under AddressSanitizer, with a look for leak
 coverage: ## lines of src/smtp that the engine's tests run; needs cargo-llvm-cov
 	@python3 test/coverage.py
 
+##@ Check it without running it
+
 .PHONY: lint
 lint: floors licences lint-lisp ## what is checked without running anything
 	$(CARGO) fmt --all --check
@@ -176,6 +186,8 @@ licences: ## check licences and sources of the crates; with cargo-deny, if it is
 floors: ## check that files import from lower floors only
 	@python3 test/floors.py
 
+##@ Read it, use it, install it
+
 .PHONY: doc
 doc: doc/smtpmail.info doc/smtpmail.html ## make the manual, Info and HTML
 
@@ -185,7 +197,6 @@ doc/smtpmail.info: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt doc/
 doc/smtpmail.html: doc/smtpmail.texi doc/builtin.texi doc/outbox-screen.txt doc/doctor-report.txt doc/setup-screen.txt doc/trace-screen.txt
 	$(MAKEINFO) -I doc --html --no-split -o $@ $<
 
-# The `dir' file beside the manual is what makes Emacs list it.
 .PHONY: screens
 screens: module lisp $(SERVER) ## take the screens of the manual and the README from the program
 	@SMTPMAIL_WRITE_SCREENS=1 SERVER=$(SERVER) EMACS=$(EMACS) \
@@ -198,6 +209,7 @@ doctor: module lisp ## say why mail does not go; INIT is your init file, ARGS ac
 	@$(BATCH) -l smtpmail -l "$(or $(INIT),$(firstword $(wildcard $(HOME)/.emacs.d/init.el $(HOME)/.emacs) /dev/null))" \
 	  -f smtpmail-doctor-batch $(ARGS)
 
+# The `dir' file beside the manual is what makes Emacs list it.
 .PHONY: install
 install: module lisp doc ## install into LISPDIR, or below PREFIX and DESTDIR
 	@mkdir -p "$(DESTDIR)$(LISPDIR)"

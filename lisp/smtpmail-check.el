@@ -114,6 +114,9 @@ Nothing of VALUE is in that: it may be a password."
      (smtpmail-check--entries (if (stringp (car-safe value)) (list value) value)))
     ('smtpmail-retries
      (unless (natnump value) "it is a number of tries"))
+    ('smtpmail-priority
+     (unless (or (null value) (and (integerp value) (<= -9 value 9)))
+       "it is an integer from -9 to 9, or nil"))
     ('smtpmail-on-refused-recipients
      (unless (memq value '(ask abort send-rest))
        "it is ask, abort or send-rest"))

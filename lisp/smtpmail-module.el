@@ -128,8 +128,9 @@ restart Emacs to use one of them"
   "Build the engine's FILE if the user wants it; it cannot be used for REASON."
   (unless (and (not noninteractive)
                (smtpmail-module--source-directory)
-               (y-or-n-p (format "Smtpmail's engine %s.  Build it, which takes a minute or two? "
-                             reason)))
+               (y-or-n-p (format-message
+                          "Smtpmail's engine %s.  Build it, which takes a minute or two? "
+                          reason)))
     (smtpmail-module--fail file reason))
   (smtpmail-module-build))
 

@@ -286,7 +286,8 @@ is used with the mechanisms XOAUTH2 and OAUTHBEARER."
   :risky t
   :type '(choice (const :tag "None" nil)
                  (repeat :tag "Program and arguments" string))
-  :package-version '(smtpmail . "0.1.0"))
+  :package-version '(smtpmail . "0.1.0")
+  :group 'smtpmail-server)
 
 (defcustom smtpmail-servers-requiring-authorization nil
   "Regexp of server names to which no mail goes without a login.
@@ -401,7 +402,8 @@ place of its Message-ID.  See also the setting :dsn of `smtpmail-accounts'."
                       (const :tag "With its headers only" headers)
                       (const :tag "Not sent where that is not offered"
                              required)))
-  :package-version '(smtpmail . "0.1.0"))
+  :package-version '(smtpmail . "0.1.0")
+  :group 'smtpmail-sending)
 
 (defcustom smtpmail-priority nil
   "Priority that messages ask for, an integer from -9 to 9, or nil for none.
@@ -409,7 +411,10 @@ place of its Message-ID.  See also the setting :dsn of `smtpmail-accounts'."
 without, and you are told once.  The field X-Smtpmail-Priority says it of
 one message.  (The field \"Priority\", for readers, is another thing.)"
   :type '(choice (const :tag "None" nil) (integer :tag "-9 to 9"))
-  :package-version '(smtpmail . "0.1.0"))
+  :package-version '(smtpmail . "0.1.0")
+  :set #'smtpmail-check-set
+  :initialize #'custom-initialize-default
+  :group 'smtpmail-sending)
 
 (defcustom smtpmail-require-tls nil
   "Non-nil means messages go under TLS all the way to their recipients.
@@ -417,7 +422,9 @@ A server that does not promise that (REQUIRETLS), as most do not, does not
 get the message.  The field X-Smtpmail-Require-TLS, \"yes\" or \"no\",
 says it of one message."
   :type 'boolean
-  :package-version '(smtpmail . "0.1.0"))
+  :package-version '(smtpmail . "0.1.0")
+  :risky t
+  :group 'smtpmail-security)
 
 ;;;; Queue
 

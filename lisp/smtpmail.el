@@ -67,6 +67,8 @@
 (autoload 'smtpmail-customize "smtpmail-menu" nil t)
 (autoload 'smtpmail-manual "smtpmail-menu" nil t)
 (autoload 'smtpmail-undo "smtpmail-undo" nil t)
+(autoload 'smtpmail-use-builtin "smtpmail-version" nil t)
+(autoload 'smtpmail-version "smtpmail-version" nil t)
 (autoload 'smtpmail-send-later "smtpmail-undo" nil t)
 
 ;; Only who sends in the background needs that file.
@@ -511,41 +513,6 @@ behind `smtpmail-proxy'"))
               (accept-process-output process 0.1))
             (eq (process-status process) 'open))
         (delete-process process)))))
-
-;;;; Which smtpmail this is
-
-;;;###autoload
-(defun smtpmail-version (&optional show)
-  "Return the version of smtpmail; SHOW it, and the files in force."
-  (interactive (list t))
-  (let ((text (format "smtpmail %s (%s; engine %s)"
-                      smtpmail-module-version
-                      (symbol-file 'smtpmail-send-it 'defun)
-                      (if (featurep 'smtpmail-core)
-                          (smtpmail-module-file)
-                        (format "not loaded: %s" (smtpmail-module-file))))))
-    (when show (message "%s" text))
-    text))
-
-;;;###autoload
-(defun smtpmail-use-builtin ()
-  "Load the smtpmail that came with Emacs over this one, for this session."
-  (interactive)
-  (let ((builtin (smtpmail--builtin-file)))
-    (load builtin nil t)
-    (message "The built-in smtpmail is in force: %s" builtin)))
-
-(defun smtpmail--builtin-file ()
-  "Return the file of the smtpmail that came with Emacs, without suffix."
-  (let* ((ours (file-name-as-directory smtpmail-module--directory))
-         (load-path (seq-remove
-                     (lambda (directory)
-                       (and directory
-                            (file-equal-p (file-name-as-directory directory) ours)))
-                     load-path)))
-    (if-let ((file (locate-library "smtpmail")))
-        (file-name-sans-extension (string-remove-suffix ".gz" file))
-      (error "This Emacs has no built-in smtpmail"))))
 
 (provide 'smtpmail)
 

@@ -2,8 +2,8 @@
 //!
 //! | floor | module | may use |
 //! |---|---|---|
-//! | 1 | [`smtp`] | nothing of ours; no io, net, threads, clock, files, emacs |
-//! | 2 | [`net`], [`outbox`] | `smtp` |
+//! | 1 | [`smtp`], `calendar` | nothing of ours; no io, net, threads, clock, files, emacs |
+//! | 2 | [`net`], [`outbox`] | `smtp`, `calendar` |
 //! | 3 | [`delivery`] | `smtp`, `net`, `outbox` |
 //! | 4 | `exports` | all of them, and `emacs`, which no other file imports |
 //!
@@ -13,6 +13,7 @@
 #![warn(rust_2018_idioms)]
 #![deny(unsafe_code)]
 
+mod calendar;
 pub mod delivery;
 mod exports;
 pub mod net;

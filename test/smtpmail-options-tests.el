@@ -257,6 +257,7 @@ An empty SMTPSERVER is none, and what the user set goes before both."
                     smtpmail-auth-supported smtpmail-default-smtp-server
                     smtpmail-failed-functions smtpmail-mail-address
                     smtpmail-queue-dir smtpmail-queue-index-file
+                    smtpmail-require-tls
                     smtpmail-send-in-background smtpmail-sendto-domain
                     smtpmail-sent-functions
                     smtpmail-servers-requiring-authorization
@@ -377,6 +378,7 @@ An empty SMTPSERVER is none, and what the user set goes before both."
            (smtpmail-smtp-server mx "a string")
            (smtpmail-ehlo-name "my machine" "a domain")
            (smtpmail-retries -1 "number of tries")
+           (smtpmail-priority 10 "-9 to 9")
            (smtpmail-timeout "60" "number of seconds")
            (smtpmail-timeout 0 "1 or more")
            (smtpmail-undo-seconds nil "number of seconds")

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::words::words;
+use crate::calendar::civil_date;
 
 /// The first word of the file.
 const MAGIC: &str = "smtpmail-trust";
@@ -305,22 +306,9 @@ fn today() -> String {
     date(seconds)
 }
 
-/// The day of a time, YYYY-MM-DD, counted as in "chrono-Compatible Low-Level Date
-/// Algorithms" (H. Hinnant): years begin in March, eras have 400 years.
+/// The day of a time, YYYY-MM-DD.
 fn date(unix_seconds: u64) -> String {
-    let days = unix_seconds / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (year, month, day) = civil_date(unix_seconds / 86_400);
     format!("{year:04}-{month:02}-{day:02}")
 }
 
