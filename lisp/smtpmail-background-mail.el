@@ -102,8 +102,8 @@ Nobody has asked, so the echo area takes no line of a window."
   "Return what MAIL must have in common with another one of its courier."
   (let ((account (smtpmail-background-mail-account mail)))
     (list (mapcar (lambda (key) (plist-get account key))
-                  '( :host :port :security :ehlo-name :refused-recipients
-                     :client-key :client-certificate :login-account))
+                  '( :host :port :proxy :security :ehlo-name :refused-recipients
+                     :pins :client-key :client-certificate :login-account))
           (smtpmail-background-mail-place mail))))
 
 (defun smtpmail-background--facts (mail &rest more)

@@ -42,7 +42,7 @@
                      ("k" . smtpmail-stop-sending)
                      ("t" . smtpmail-show-trace)
                      ("d" . smtpmail-doctor)
-                     ("a" . smtpmail-setup)
+                     ("n" . smtpmail-setup)
                      ("c" . smtpmail-customize)
                      ("i" . smtpmail-manual)))
       (define-key map key command))
@@ -93,13 +93,13 @@
       :help "Look at the server, TLS and the login; no mail is sent"]
      ["Show the Last Trace" smtpmail-show-trace
       :help "Show what was said to the server and by it"]
+     ["Set Up an Account..." smtpmail-setup
+      :help "Find the server of a mail address, try it, and save it"]
      ["Known Servers" smtpmail-known-servers
       :help "List the servers and certificates that are trusted"]
      ["Report a Bug" smtpmail-report-bug
       :help "Make a report without secrets"]
      "---"
-     ["Set Up an Account..." smtpmail-setup
-      :help "Find the server of an address, and save what it takes"]
      ["Customize" smtpmail-customize
       :help "Set the server, the login, the outbox and more"]
      ["Manual" smtpmail-manual

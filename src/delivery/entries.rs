@@ -324,11 +324,14 @@ fn claim_all(
 ) -> Vec<(EntryName, Result<Claim, Failure>)> {
     let names: Vec<_> = window.iter().map(|(name, _)| name.clone()).collect();
     let claims = outbox.claim_all(&names);
-    let claimed = window.into_iter().zip(claims).map(|((name, count), claim)| {
-        let claim = claim.map_err(disk_failure);
-        let checked = claim.and_then(|claim| check(&name, count, claim, despite_readers));
-        (name, checked)
-    });
+    let claimed = window
+        .into_iter()
+        .zip(claims)
+        .map(|((name, count), claim)| {
+            let claim = claim.map_err(disk_failure);
+            let checked = claim.and_then(|claim| check(&name, count, claim, despite_readers));
+            (name, checked)
+        });
     claimed.collect()
 }
 

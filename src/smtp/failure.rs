@@ -51,6 +51,8 @@ pub enum Phase {
     Resolve,
     /// Connecting.
     Connect,
+    /// The proxy, from its look-up to its word that the server is reached.
+    Proxy,
     /// The TLS handshake.
     Handshake,
     /// The server's greeting.
@@ -81,6 +83,7 @@ impl Phase {
         match self {
             Self::Resolve => "resolve",
             Self::Connect => "connect",
+            Self::Proxy => "proxy",
             Self::Handshake => "handshake",
             Self::Greeting => "greeting",
             Self::Ehlo => "ehlo",

@@ -15,6 +15,7 @@ use smtpmail_core::delivery::{
 use smtpmail_core::outbox::{EntryName, State};
 use smtpmail_core::smtp::address::ReversePath;
 use smtpmail_core::smtp::failure::{FailureKind, Phase};
+use smtpmail_core::smtp::options::DeliveryOptions;
 use smtpmail_test_server::Server;
 
 use self::outbox_support::{AnotherEmacs, Scratch, add, cat, id_of, states};
@@ -34,6 +35,7 @@ fn flush_of(scratch: &Scratch, names: &[EntryName], server: &Server) -> Request 
         envelope: Envelope {
             reverse_path: ReversePath::parse("ada@example.org").expect("a good address"),
             recipients: mailboxes(&["you@example.org"]),
+            options: DeliveryOptions::default(),
         },
         text: Text::Entry(name.clone()),
     });

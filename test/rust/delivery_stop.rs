@@ -14,6 +14,7 @@ use smtpmail_core::delivery::{
 use smtpmail_core::outbox::State;
 use smtpmail_core::smtp::address::ReversePath;
 use smtpmail_core::smtp::failure::FailureKind;
+use smtpmail_core::smtp::options::DeliveryOptions;
 use smtpmail_test_server::{Options, Server};
 
 use self::outbox_support::{Scratch, add, id_of, states};
@@ -28,6 +29,7 @@ fn flush_of(scratch: &Scratch, server: &Server) -> Request {
         envelope: Envelope {
             reverse_path: ReversePath::parse("ada@example.org").expect("a good address"),
             recipients: mailboxes(&["you@example.org"]),
+            options: DeliveryOptions::default(),
         },
         text: Text::Entry(
             add(&outbox, &number.to_string(), State::Waiting)
