@@ -168,7 +168,8 @@ by host and port of the proxy.  See also the setting :proxy of
                        (set :inline t :format "%v" (string :tag "User")))
                  (cons :tag "Command" (const :format "" command)
                        (repeat :tag "File and arguments" string)))
-  :package-version '(smtpmail . "0.1.0"))
+  :package-version '(smtpmail . "0.1.0")
+  :group 'smtpmail-server)
 
 ;;;; Trust
 

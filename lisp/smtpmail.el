@@ -54,7 +54,9 @@
 ;; For those who load this file and not the autoloads.
 (autoload 'smtpmail-doctor "smtpmail-doctor" nil t)
 (autoload 'smtpmail-doctor-batch "smtpmail-doctor")
+(autoload 'smtpmail-forget-server "smtpmail-trust" nil t)
 (autoload 'smtpmail-import-msmtprc "smtpmail-import" nil t)
+(autoload 'smtpmail-known-servers "smtpmail-trust" nil t)
 (autoload 'smtpmail-outbox "smtpmail-outbox-list" nil t)
 (autoload 'smtpmail-outbox-count "smtpmail-outbox-list")
 (autoload 'smtpmail-report-bug "smtpmail-bug" nil t)
