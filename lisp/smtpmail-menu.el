@@ -93,13 +93,13 @@
       :help "Look at the server, TLS and the login; no mail is sent"]
      ["Show the Last Trace" smtpmail-show-trace
       :help "Show what was said to the server and by it"]
-     ["Set Up an Account..." smtpmail-setup
-      :help "Find the server of a mail address, try it, and save it"]
      ["Known Servers" smtpmail-known-servers
       :help "List the servers and certificates that are trusted"]
      ["Report a Bug" smtpmail-report-bug
       :help "Make a report without secrets"]
      "---"
+     ["Set Up an Account..." smtpmail-setup
+      :help "Find the server of a mail address, try it, and save it"]
      ["Customize" smtpmail-customize
       :help "Set the server, the login, the outbox and more"]
      ["Manual" smtpmail-manual
