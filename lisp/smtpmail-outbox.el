@@ -33,6 +33,7 @@
 (require 'smtpmail-report)
 (require 'smtpmail-message)
 (require 'smtpmail-methods)
+(require 'smtpmail-proxy)
 (require 'smtpmail-session)
 (require 'smtpmail-outbox-rest)
 (require 'smtpmail-outbox-unknown)
@@ -91,9 +92,10 @@ the message before that time; with :held t, none before it is released."
              ,@(smtpmail--text (smtpmail-message-buffer message)
                                (smtpmail-message-coding message))
              :account ,(smtpmail-accounts-name)
-             :facts ,(smtpmail-delivery-facts
-                      (smtpmail-delivery-values
-                       (smtpmail-message-buffer message)))
+             :facts (,@(smtpmail-proxy-facts)
+                     ,@(smtpmail-delivery-facts
+                        (smtpmail-delivery-values
+                         (smtpmail-message-buffer message))))
              ,@(and (or smtpmail-store-queue-variables (smtpmail-accounts-name))
                     (list :stored-server (list smtpmail-smtp-server)
                           :stored-stream-type (list smtpmail-stream-type)
@@ -455,6 +457,7 @@ The login at HOST and PORT may have been refused."
 
 (defun smtpmail-outbox--message (entry)
   "Return the plist of ENTRY for a request."
+  (smtpmail-proxy-check entry)
   (list :entry (plist-get entry :name)
         :sender (or (plist-get entry :sender)
                     (smtpmail-outbox--sender-in-text (plist-get entry :name)))
@@ -496,6 +499,7 @@ Return nil, or why it was not sent, a string."
 (defun smtpmail-outbox--send-buffer (entry buffer)
   "Send ENTRY, whose text goes into BUFFER, with the variables in force.
 Return nil, or why it was not sent, a string."
+  (smtpmail-proxy-check entry)
   (with-current-buffer buffer
     (smtpmail-outbox-insert (plist-get entry :name) '(:to-send t))
     (let ((smtpmail-mail-address (plist-get entry :sender))
