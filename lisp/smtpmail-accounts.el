@@ -38,7 +38,7 @@
 (declare-function widget-convert "wid-edit" (type &rest args))
 
 (defconst smtpmail-accounts--settings
-  '((:name string "Name")
+  `((:name string "Name")
     (:server string "Server")
     (:service (choice (integer :tag "Port") (string :tag "Service")) "Port")
     (:security (choice (const :tag "TLS from the beginning" ssl)
@@ -50,6 +50,9 @@
     (:mechanisms (repeat symbol) "SASL mechanisms")
     (:client-key file "Key of the client certificate")
     (:client-certificate file "Client certificate")
+    (:pin (choice string (repeat string))
+          "SHA-256 of the server's certificate")
+    (:proxy ,(get 'smtpmail-proxy 'custom-type) "Way to the server")
     (:ehlo-name string "Name to say in EHLO")
     (:envelope-sender string "Envelope sender")
     (:size-limit natnum "Octets that the server takes at most")
@@ -122,6 +125,10 @@ SETTINGS is a property list of
   :mechanisms          as in `smtpmail-auth-supported'
   :client-key, :client-certificate
                        files to authenticate ourselves in TLS
+  :pin                 SHA-256 of the certificate that the server must
+                       show, 32 octets in hexadecimal, or a list of them;
+                       authorities do not count then
+  :proxy               as in `smtpmail-proxy'
   :ehlo-name           as in `smtpmail-ehlo-name'
   :envelope-sender     where failures are reported
   :size-limit          octets of the largest message that the server takes
@@ -238,6 +245,7 @@ As the header X-Message-SMTP-Method does, or a file's variables."
     (:security . smtpmail-stream-type)
     (:user . smtpmail-smtp-user)
     (:mechanisms . smtpmail-auth-supported)
+    (:proxy . smtpmail-proxy)
     (:ehlo-name . smtpmail-ehlo-name)
     (:refused-recipients . smtpmail-on-refused-recipients)
     (:dsn . smtpmail-dsn)

@@ -90,8 +90,8 @@ All, if there are none."
   "Return what MAIL must have in common with another one of its courier."
   (let ((account (smtpmail-background-mail-account mail)))
     (list (mapcar (lambda (key) (plist-get account key))
-                  '( :host :port :security :ehlo-name :refused-recipients
-                     :client-key :client-certificate :login-account))
+                  '( :host :port :proxy :security :ehlo-name :refused-recipients
+                     :pins :client-key :client-certificate :login-account))
           (smtpmail-background-mail-place mail))))
 
 (defun smtpmail-background--facts (mail &rest more)

@@ -42,6 +42,7 @@
 (require 'smtpmail-auth)
 (require 'smtpmail-delivery)
 (require 'smtpmail-outbox-rest)
+(require 'smtpmail-proxy)
 (require 'smtpmail-redefined)
 (require 'smtpmail-session)
 (require 'smtpmail-trace)
@@ -183,10 +184,11 @@ MAY-ASK non-nil asks the user whether it shall."
            session (generate-new-buffer " *smtpmail background*")
            (lambda (process)
              (smtpmail-module--open
-              `( :attempts 1
-                 :messages ,(mapcar #'smtpmail-background--message mails)
-                 ,@(smtpmail-background-mail-place first)
-                 ,@account)
+              (smtpmail-proxy-complete
+               `( :attempts 1
+                  :messages ,(mapcar #'smtpmail-background--message mails)
+                  ,@(smtpmail-background-mail-place first)
+                  ,@account))
               process)))
           (smtpmail-background--watch (smtpmail-session-process session)
                                       session mails))
@@ -336,11 +338,15 @@ It asks whether it shall."
 (defun smtpmail-background--answer (process session question)
   "Answer QUESTION, a plist, of SESSION; let the user be asked if it must be.
 PROCESS is its courier's."
-  (unless (and (eq (plist-get question :kind) 'credentials)
-               (not (plist-get question :refused))
-               ;; What users put in its place may ask, and waits for replies.
-               (not (smtpmail-redefined-p 'smtpmail-try-auth-methods))
-               (smtpmail-background--answer-quietly session question))
+  (unless (or
+           (and (eq (plist-get question :kind) 'proxy-login)
+                (smtpmail-proxy-answer-quietly
+                 (smtpmail-session-delivery session) question))
+           (and (eq (plist-get question :kind) 'credentials)
+                (not (plist-get question :refused))
+                ;; What users put in its place may ask, and waits for replies.
+                (not (smtpmail-redefined-p 'smtpmail-try-auth-methods))
+                (smtpmail-background--answer-quietly session question)))
     (setf (smtpmail-session-since session) nil)
     (process-put process 'smtpmail-question question)
     (smtpmail-ask-later

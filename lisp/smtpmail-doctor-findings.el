@@ -54,7 +54,9 @@ TEXT is what was found, REMEDY the sentence that cures it."
   "Return what FACTS mean, a list of (LEVEL WHAT TEXT REMEDY)."
   (let ((smtpmail-doctor-findings--all nil))
     (smtpmail-doctor-findings--network)
-    (smtpmail-doctor-findings--addresses facts)
+    (if (smtpmail-doctor-probe-get facts :proxy)
+        (smtpmail-doctor-findings--proxy facts)
+      (smtpmail-doctor-findings--addresses facts))
     (smtpmail-doctor-findings--greeting facts)
     (smtpmail-doctor-findings--ehlo facts)
     (smtpmail-doctor-findings--tls facts)
@@ -123,9 +125,25 @@ and %s" (car found) (car found)
     (when advised
       (smtpmail-doctor-findings--add
        'warning "Advice" "`open-network-stream' is advised, perhaps for a proxy"
-       "That has no effect on mail: the engine connects itself.  A tunnel has, \
-with its end on this machine in `smtpmail-smtp-server' and \
-`smtpmail-smtp-service'"))))
+       "That has no effect on mail: the engine connects itself.  Set \
+`smtpmail-proxy' instead"))))
+
+(defun smtpmail-doctor-findings--proxy (facts)
+  "Tell whether the server of FACTS was reached by the proxy."
+  (let* ((proxy (smtpmail-doctor-probe-get facts :proxy))
+         (failure (smtpmail-doctor-facts-failure facts))
+         (name (if (eq (plist-get proxy :kind) 'command)
+                   (format "the command %s"
+                           (string-join (plist-get proxy :arguments) " "))
+                 (format "%s proxy %s:%s" (upcase (symbol-name (plist-get proxy :kind)))
+                         (plist-get proxy :host) (plist-get proxy :port)))))
+    (if (eq (plist-get failure :phase) 'proxy)
+        (smtpmail-doctor-findings--add
+         'failure "Proxy" (plist-get failure :text)
+         (format "The server is reached by %s: correct `smtpmail-proxy' (or \
+:proxy of the account), or let whoever runs the proxy allow port %s"
+                 name (smtpmail-doctor-probe-get facts :port)))
+      (smtpmail-doctor-findings--add 'ok "Proxy" name))))
 
 (defun smtpmail-doctor-findings--addresses (facts)
   "Tell of the addresses in FACTS."

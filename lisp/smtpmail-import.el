@@ -29,6 +29,7 @@
 (require 'seq)
 (require 'subr-x)
 (require 'smtpmail-accounts)
+(require 'smtpmail-delivery)
 (require 'smtpmail-services)
 
 (cl-defstruct (smtpmail-import--account
@@ -118,14 +119,16 @@ before it.  Signal an error if it is to be like one that is not there."
 
 (defconst smtpmail-import--carried
   '("host" "port" "from" "auth" "user" "tls" "tls_starttls" "tls_key_file"
-    "tls_cert_file" "domain")
+    "tls_cert_file" "domain" "proxy_host" "proxy_port" "dsn_notify"
+    "dsn_return")
   "Commands that become settings.")
 
 (defconst smtpmail-import--hints
   '(("password" . "not copied; keep it in auth-source")
     ("passwordeval" . "not run; keep the password or token in auth-source")
     ("tls_trust_file" . "add it to `gnutls-trustfiles' if it is not the system's")
-    ("tls_fingerprint" . "you are asked for trust at the first connection")
+    ("tls_fingerprint" . "no SHA-256; you are asked for trust at the first \
+connection")
     ("tls_certcheck" . "certificates are always verified")
     ("timeout" . "see `smtpmail-timeout'")
     ("aliases" . "see `mail-aliases'")
@@ -148,6 +151,33 @@ before it.  Signal an error if it is to be like one that is not there."
           ((eq 'ssl (smtpmail-import--security account)) 465)
           (t 25))))
 
+(defun smtpmail-import--proxy (account)
+  "Return the :proxy of ACCOUNT, or nil.  Those of msmtp speak SOCKS5."
+  (when-let ((host (smtpmail-services-given
+                    (smtpmail-import--value account "proxy_host"))))
+    (let ((port (smtpmail-import--value account "proxy_port")))
+      (list 'socks5 host (if (and port (string-match-p "\\`[0-9]+\\'" port))
+                             (string-to-number port)
+                           1080)))))
+
+(defun smtpmail-import--dsn (account)
+  "Return the :dsn of ACCOUNT, or nil."
+  (let ((words (split-string
+                (downcase (concat (smtpmail-import--value account "dsn_notify") ","
+                                  (smtpmail-import--value account "dsn_return")))
+                "[, \t]+" t)))
+    ;; "off" is none of ours, and nothing is what it asks for.
+    (seq-filter (lambda (known) (member (symbol-name known) words))
+                smtpmail-delivery--dsn-words)))
+
+(defun smtpmail-import--pin (account)
+  "Return the :pin of ACCOUNT, or nil if it has none that is a SHA-256."
+  (when-let ((fingerprint (smtpmail-services-given
+                           (smtpmail-import--value account "tls_fingerprint"))))
+    (and (string-match-p "\\`\\(?:[0-9a-f]\\{2\\}:?\\)\\{32\\}\\'"
+                         (downcase fingerprint))
+         fingerprint)))
+
 (defun smtpmail-import--settings (account)
   "Return the settings for `smtpmail-accounts' that ACCOUNT amounts to."
   (let* ((value (lambda (command)
@@ -165,8 +195,14 @@ before it.  Signal an error if it is to be like one that is not there."
               (list :client-key (funcall value "tls_key_file")))
        ,@(and (funcall value "tls_cert_file")
               (list :client-certificate (funcall value "tls_cert_file")))
+       ,@(and (smtpmail-import--pin account)
+              (list :pin (smtpmail-import--pin account)))
+       ,@(and (smtpmail-import--proxy account)
+              (list :proxy (smtpmail-import--proxy account)))
        ,@(and (funcall value "domain")
-              (list :ehlo-name (funcall value "domain"))))))
+              (list :ehlo-name (funcall value "domain")))
+       ,@(and (smtpmail-import--dsn account)
+              (list :dsn (smtpmail-import--dsn account))))))
 
 (defun smtpmail-import--match (account)
   "Return for which authors ACCOUNT is, or nil if the file does not say."
@@ -202,7 +238,10 @@ to log in" name)))
                        (or (cdr (assoc command smtpmail-import--hints))
                            "has no counterpart here")))
              (seq-remove (lambda (command)
-                           (member (car command) smtpmail-import--carried))
+                           (or (member (car command) smtpmail-import--carried)
+                               (and (equal (car command) "tls_fingerprint")
+                                    (or (smtpmail-import--pin account)
+                                        (equal (nth 1 command) "")))))
                          (reverse commands))))))
 
 (defun smtpmail-import--accounts (accounts)

@@ -63,6 +63,38 @@ nil uses STARTTLS if the server offers it, `starttls' insists on it,
                  (const :tag "TLS from the beginning" ssl)
                  (const :tag "Never TLS" plain)))
 
+;;;; The way to the server
+
+(defcustom smtpmail-proxy nil
+  "How the server is reached, if not directly.
+One of
+
+  (socks5 HOST PORT)   a SOCKS5 proxy, such as Tor's at port 9050
+  (http HOST PORT)     an HTTP proxy that knows CONNECT
+  (command FILE ARGUMENT...)
+                       a program whose standard input and output are the
+                       connection, started without a shell; in the
+                       arguments, %h and %p stand for the server's name and
+                       port, as in
+                       (command \"ssh\" \"-W\" \"%h:%p\" \"gate.example.org\")
+
+A proxy looks the server's name up itself.  It may have a fourth element,
+the name of a user; the login at a proxy that wants one is auth-source's,
+by host and port of the proxy.  See also the setting :proxy of
+`smtpmail-accounts'."
+  ;; A file that is visited has no say in what is started.
+  :risky t
+  :type '(choice (const :tag "Directly" nil)
+                 (list :tag "SOCKS5 proxy" (const :format "" socks5)
+                       (string :tag "Host") (integer :tag "Port" :value 1080)
+                       (set :inline t :format "%v" (string :tag "User")))
+                 (list :tag "HTTP proxy" (const :format "" http)
+                       (string :tag "Host") (integer :tag "Port" :value 3128)
+                       (set :inline t :format "%v" (string :tag "User")))
+                 (cons :tag "Command" (const :format "" command)
+                       (repeat :tag "File and arguments" string)))
+  :package-version '(smtpmail . "0.1.0"))
+
 ;;;; Trust
 
 (defcustom smtpmail-trust-file (locate-user-emacs-file "smtpmail-trust")

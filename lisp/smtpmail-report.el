@@ -31,6 +31,7 @@
 (defconst smtpmail-report--awaited
   '((resolve . "the look-up of its address")
     (connect . "the connection")
+    (proxy . "the proxy")
     (handshake . "the TLS handshake")
     (greeting . "its greeting")
     (ehlo . "its answer to EHLO")
@@ -61,6 +62,9 @@ It says nothing of other recipients."
         (phase (plist-get failure :phase))
         (recipient (plist-get failure :recipient)))
     (pcase (plist-get failure :kind)
+      ;; The text names the proxy.
+      ((and (or 'connect 'timeout) (guard (eq phase 'proxy)))
+       (format "Cannot connect to %s:%s: %s" host port text))
       ((or 'refused 'transient)
        (cond ((eq phase 'greeting) (format "Connection not allowed: %s" text))
              (recipient (format "%s in response to RCPT TO:<%s>" text recipient))

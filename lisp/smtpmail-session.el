@@ -31,6 +31,7 @@
 (require 'smtpmail-auth)
 (require 'smtpmail-delivery)
 (require 'smtpmail-outbox-rest)
+(require 'smtpmail-proxy)
 (require 'smtpmail-redefined)
 (require 'smtpmail-report)
 (require 'smtpmail-stock)
@@ -246,6 +247,7 @@
       ('refused-recipients
        (smtpmail-module--answer
         delivery id (smtpmail-session--send-rest-p question)))
+      ('proxy-login (smtpmail-proxy-answer delivery question))
       (_ (smtpmail-trust-answer delivery question
                                 (smtpmail-session-host session)
                                 (smtpmail-session-port session)
@@ -390,7 +392,9 @@ them as it comes in, also after a quit; what is returned is the last one."
          (inhibit-quit t)
          (report (smtpmail-session--serve
                   session (smtpmail-session--open-trace host port)
-                  (lambda (process) (smtpmail-module--open request process))))
+                  (lambda (process)
+                    (smtpmail-module--open (smtpmail-proxy-complete request)
+                                           process))))
          (sent (and (eq (plist-get report :verdict) 'accepted)
                     (not (smtpmail-session-failed session))))
          (maybe (smtpmail-session--end session (or smtpmail-debug-info
@@ -418,7 +422,9 @@ No message is sent.  `C-g' ends it at once and signals `quit'."
          (inhibit-quit t)
          (report (smtpmail-session--serve
                   session (smtpmail-session--open-trace host port)
-                  (lambda (process) (smtpmail-module--open request process)))))
+                  (lambda (process)
+                    (smtpmail-module--open (smtpmail-proxy-complete request)
+                                           process)))))
     (smtpmail-session--end session t)
     (unless report
       (smtpmail-session--quit 'smtpmail-session-stopped))

@@ -30,6 +30,7 @@
 (require 'subr-x)
 (require 'tabulated-list)
 (require 'smtpmail-options)
+(require 'smtpmail-accounts)
 (require 'smtpmail-services)
 (require 'smtpmail-methods)
 (require 'smtpmail-auth)
@@ -54,6 +55,7 @@
 (defun smtpmail-trust-request ()
   "Return the part of a request that says whom to trust."
   (list :known-servers (smtpmail-trust--file)
+        :pins (smtpmail-trust--pins (smtpmail-accounts-setting :pin))
         :ask-new-certificate (eq (bound-and-true-p network-security-level)
                                  'paranoid)
         :tls-1.3 (pcase smtpmail-tls-min-version
@@ -61,6 +63,18 @@
                    ("1.3" t)
                    (other (error "Invalid `smtpmail-tls-min-version': %S"
                                  other)))))
+
+(defun smtpmail-trust--pins (pins)
+  "Return PINS, a string or a list of them, as the engine writes them.
+Signal an error if one is no SHA-256."
+  (mapcar
+   (lambda (pin)
+     (let ((digits (downcase (replace-regexp-in-string "[: ]" "" pin))))
+       (unless (string-match-p "\\`[0-9a-f]\\{64\\}\\'" digits)
+         (error "The :pin of an account is the SHA-256 of a certificate, \
+64 hexadecimal digits: %s" pin))
+       (string-join (seq-partition digits 2) ":")))
+   (ensure-list pins)))
 
 ;;;; Questions
 

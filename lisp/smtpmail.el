@@ -41,6 +41,7 @@
 (require 'smtpmail-delivery)
 (require 'smtpmail-message)
 (require 'smtpmail-module)
+(require 'smtpmail-proxy)
 (require 'smtpmail-redefined)
 (require 'smtpmail-report)
 (require 'smtpmail-session)
@@ -303,7 +304,11 @@ Everything else is what the variables say."
        :ehlo-name ,(or smtpmail-ehlo-name (smtpmail-fqdn))
        :login-required ,(or (smtpmail--login-demanded-p host)
                             (smtpmail-auth-entry-p host smtpmail-smtp-service))
-       :clear-login ,(or (eq security 'never) (smtpmail--this-machine-p host))
+       ,@(smtpmail-proxy-request)
+       :clear-login ,(or (eq security 'never)
+                         ;; Behind a proxy "localhost" is another machine.
+                         (and (not (smtpmail-proxy-used-p))
+                              (smtpmail--this-machine-p host)))
        :verb ,smtpmail-debug-verb
        :strict-content ,smtpmail-strict-content
        :refused-recipients ,(if (and (eq smtpmail-on-refused-recipients 'ask)
@@ -437,6 +442,9 @@ Those the engine trusts anyway."
 Signal an error if there is nobody to ask, or if no port answers."
   (unless (smtpmail-auth-can-prompt-p)
     (error "`smtpmail-smtp-server' not defined"))
+  (when (smtpmail-proxy-used-p)
+    (error "`smtpmail-smtp-server' not defined, and no server is looked for \
+behind `smtpmail-proxy'"))
   (let ((server (read-string "Outgoing SMTP mail server: "))
         (ports (delete-dups
                 (append (and (not (equal (smtpmail-services-port

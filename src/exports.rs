@@ -8,6 +8,7 @@
 mod event;
 mod lisp;
 mod options;
+mod proxy;
 mod request;
 
 use std::cell::RefCell;
@@ -109,13 +110,13 @@ fn prepare(request: Value<'_>) -> Result<()> {
 /// REQUEST has the keys :host, :port, :security (implicit, never, opportunistic
 /// or required), :ehlo-name, :login-required, :clear-login, :verb,
 /// :refused-recipients (abort, ask or send-rest), :trust-files, :client-key,
-/// :client-certificate, :known-servers (a file), :ask-new-certificate, :tls-1.3
-/// (nothing older), :attempts, :connect-timeout, :timeout (seconds) and
+/// :client-certificate, :known-servers (a file), :pins, :ask-new-certificate,
+/// :tls-1.3 (nothing older), :proxy (a plist, see `exports/proxy.rs`), :attempts, :connect-timeout, :timeout (seconds) and
 /// :traced-octets; :keep-connection (seconds) and :login-account, a text that names
 /// it, for connections that are kept; and one message or :messages, a list of
 /// plists, which go in
 /// order over one connection.  A message has the keys :sender, :recipients (a
-/// list), and :text (a string), :content or :entry (the name of an entry of the
+/// list), :options (a plist, see `exports/options.rs`), and :text (a string), :content or :entry (the name of an entry of the
 /// outbox that REQUEST's :queue-directory and :queue-index name).
 ///
 /// With :probe, nothing is sent: every address is tried, then the connection goes as

@@ -168,6 +168,82 @@ SETTINGS are more of it."
     (smtpmail-background-tests--wait 'sent)
     (should (smtpmail-test-message server))))
 
+(ert-deftest smtpmail-background-accounts-every-setting-holds-now-and-later ()
+  "For a message that is waited for, from the queue, and in the background."
+  (smtpmail-background-tests--with
+      (server "--user" "alice" "--password" smtpmail-test-canary "--require-auth"
+              "--client-ca" "--cert" "selfsigned" "--require-tls"
+              "--on" "rcpt:no@example.net=reply 550 5.1.1 Nobody")
+    (smtpmail-test-with-directory directory
+      (let* ((port (smtpmail-test-server-port server))
+             (certificates (file-name-directory (smtpmail-test-server-ca server)))
+             (netrc (expand-file-name "netrc" directory))
+             (settings
+              (list :name "x" :server "localhost" :service port :security 'starttls
+                    :user "alice" :mechanisms '(login)
+                    :client-key (expand-file-name "client.key" certificates)
+                    :client-certificate (expand-file-name "client.pem" certificates)
+                    :pin (upcase (smtpmail-test-server-sha256 server))
+                    :ehlo-name "client.example" :envelope-sender "bounces@example.org"
+                    :size-limit 5000 :refused-recipients 'send-rest
+                    :dsn '(failure) :priority 1))
+             (smtpmail-accounts (list (cons t settings)))
+             ;; No authority vouches for it.
+             (gnutls-trustfiles nil)
+             (auth-source-do-cache nil)
+             (auth-sources (list netrc))
+             (header "From: me@example.org\nTo: you@example.net, no@example.net\n")
+             (before (list smtpmail-smtp-server smtpmail-smtp-service
+                           smtpmail-starttls-credentials smtpmail-ehlo-name
+                           smtpmail-auth-supported)))
+        (with-temp-file netrc
+          (insert (format "machine localhost port %d login bob password no\n\
+machine localhost port %d login alice password %s\n" port port smtpmail-test-canary)))
+        (smtpmail-accounts-with (smtpmail-accounts-bindings (cons "x" settings))
+          (should (string-match-p "account x takes"
+                                  (smtpmail-test-send header (make-string 9000 ?x))))
+          (cl-letf (((symbol-function 'display-warning) #'ignore))
+            (let ((smtpmail-send-in-background nil))
+              (should-not (smtpmail-test-send header))
+              (let ((smtpmail-queue-mail t))
+                (should-not (smtpmail-test-send header))))
+            (should-not (smtpmail-test-send header))))
+        (cl-letf (((symbol-function 'display-warning) #'ignore))
+          (smtpmail-background-tests--wait 'sent)
+          (smtpmail-send-queued-mail))
+        (should (equal before (list smtpmail-smtp-server smtpmail-smtp-service
+                                    smtpmail-starttls-credentials
+                                    smtpmail-ehlo-name smtpmail-auth-supported)))
+        (let ((messages (smtpmail-test-messages server)))
+          (should (= 3 (length messages)))
+          (dolist (message messages)
+            (should (equal '("alice" "client.example" "bounces@example.org"
+                             ("you@example.net"))
+                           (mapcar (lambda (key) (alist-get key message))
+                                   '(auth_user helo from to))))
+            (should (alist-get 'client_certificate message))
+            (should (alist-get 'tls message))
+            (should (member "NOTIFY=FAILURE" (car (alist-get 'rcpt_params message))))))
+        (smtpmail--close-connections)
+        (should (string-search "C: AUTH LOGIN" (smtpmail-test-log server)))))))
+
+(ert-deftest smtpmail-background-accounts-a-wrong-pin-keeps-all-here ()
+  "Although an authority vouches for the certificate; nobody is asked."
+  (smtpmail-background-tests--with (server)
+    (let ((account `("x" :security starttls :pin (,(make-string 64 ?a)))))
+      (smtpmail-accounts-with (smtpmail-accounts-bindings account)
+        (let ((smtpmail-send-in-background nil))
+          (should (string-match-p "not the one that the settings name"
+                                  (smtpmail-test-send))))
+        (smtpmail-background-tests--send)
+        (cl-letf (((symbol-function 'display-warning) #'ignore))
+          (smtpmail-background-tests--wait 'failed)))
+      (smtpmail-accounts-with (smtpmail-accounts-bindings '("x" :pin "abc"))
+        (should (string-match-p "64 hexadecimal digits: abc"
+                                (let ((smtpmail-send-in-background nil))
+                                  (smtpmail-test-send))))))
+    (should-not (smtpmail-test-messages server))))
+
 (provide 'smtpmail-background-accounts-tests)
 
 ;;; smtpmail-background-accounts-tests.el ends here

@@ -109,6 +109,35 @@ account default : home
 						`(custom-set-variables
 						  '(smtpmail-accounts ',smtpmail-accounts)))))))
 
+(ert-deftest smtpmail-import-msmtprc-carries-proxy-reports-and-fingerprint-over ()
+  "Only a SHA-256 is a pin; an empty argument takes back."
+  (let ((pin (string-join (make-list 32 "aB") ":")))
+    (smtpmail-import-tests--with
+        (concat "defaults\nproxy_host 127.0.0.1\nproxy_port 9050\n"
+                "account a\nhost a.example\nfrom a@example.org\ntls on\n"
+                "dsn_notify failure,success\ndsn_return headers\n"
+                "tls_fingerprint " pin "\n"
+                "account b\nhost b.example\nfrom b@example.org\nproxy_port\n"
+                "dsn_notify never\ntls_fingerprint aa:bb:cc\n"
+                "account c\nhost c.example\nfrom c@example.org\nproxy_host\n"
+                "dsn_notify off\ndsn_return off\ntls_fingerprint\n")
+      (cl-letf (((symbol-function 'y-or-n-p) #'ignore))
+        (should (equal
+                 `(("a@example.org"
+                    :name "a" :server "a.example" :service 25 :security starttls
+                    :pin ,pin :proxy (socks5 "127.0.0.1" 9050)
+                    :dsn (success failure headers))
+                   ("b@example.org"
+                    :name "b" :server "b.example" :service 25 :security plain
+                    :proxy (socks5 "127.0.0.1" 1080) :dsn (never))
+                   ("c@example.org"
+                    :name "c" :server "c.example" :service 25 :security plain))
+                 (smtpmail-import-msmtprc file))))
+      (with-current-buffer "*smtpmail import*"
+        (should (equal 1 (how-many "^- line" (point-min) (point-max))))
+        (should (string-match-p "^- line 16, tls_fingerprint: no SHA-256"
+                                (buffer-string)))))))
+
 (ert-deftest smtpmail-import-msmtprc-lists-what-is-left ()
   "With line and advice; no password is shown, and no program runs."
   (smtpmail-import-tests--with smtpmail-import-tests--rc

@@ -83,6 +83,7 @@
   (spool nil :documentation "The directory of what it stores.")
   (port nil :documentation "Its port.")
   (tls-port nil :documentation "Its second port, which begins with TLS.")
+  (sha256 nil :documentation "That of its certificate, without colons.")
   (ca nil :documentation "The file of the authority of its certificate."))
 
 (defvar smtpmail-test--certificates nil
@@ -125,6 +126,7 @@
      :process process :spool spool
      :port (alist-get 'port line)
      :tls-port (and (integerp tls-port) tls-port)
+     :sha256 (alist-get 'cert_sha256 line)
      :ca (alist-get 'ca line))))
 
 (defun smtpmail-test-stop (server)

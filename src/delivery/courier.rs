@@ -6,6 +6,7 @@
 //! last reply to the one before is awaited. A single message is the list of one.
 
 mod feeding;
+mod loading;
 mod probing;
 mod questions;
 mod trust;
@@ -14,14 +15,14 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::questions::{Kind, Open};
-use super::body::Body;
 use super::entries::{Entries, Entry};
 use super::mail::{Mail, Settled};
 use super::mailbox::{Answer, Event, Mailbox, Question, Report, Verdict};
-use super::request::{Content, Request, Text};
+use super::request::{Request, Text};
 use super::servers;
 use super::session::{Happening, Session};
 use super::trust::ServerTrust;
@@ -30,6 +31,7 @@ use crate::net::signal::Signal;
 use crate::smtp::command::Command;
 use crate::smtp::dialogue::{self, Input, MessageId, Outcome, Plan};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
+use crate::smtp::sasl::Credentials;
 use crate::smtp::secret::Secret;
 
 /// Longest pause between two tries, in seconds: somebody may be waiting.
@@ -106,6 +108,10 @@ struct Courier<'a> {
     trial: VecDeque<Command>,
     /// Of our key, from the answer to its use.
     passphrase: Option<Secret>,
+    /// For the proxy, from the answer to its question.
+    proxy_login: Option<Arc<Credentials>>,
+    /// How often that was asked for.
+    proxy_asked: u32,
 }
 
 /// How a connection ended for the courier.
@@ -151,6 +157,8 @@ impl<'a> Courier<'a> {
             refused_certificate: None,
             trial: VecDeque::new(),
             passphrase: None,
+            proxy_login: None,
+            proxy_asked: 0,
         }
     }
 
@@ -237,32 +245,6 @@ impl<'a> Courier<'a> {
         }
     }
 
-    /// Whether a message waits whose text can be had; those before it that have
-    /// none come to their end.
-    fn load_first(&mut self) -> bool {
-        while let Some(place) = self.line.front().copied() {
-            if self.load(place) {
-                return true;
-            }
-            self.line.pop_front();
-        }
-        false
-    }
-
-    /// The text of the mail at `place` is in memory; or the mail has failed.
-    fn load(&mut self, place: usize) -> bool {
-        if self.mails[place].content.is_none() {
-            match content(&mut self.mails[place].object.text, self.entries.as_ref()) {
-                Ok(content) => self.mails[place].content = Some(Rc::new(content)),
-                Err(failure) => {
-                    self.finish(place, Verdict::Failed(failure));
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
     /// The mail at `place` is over: written down, where it is from the outbox,
     /// and reported.
     fn finish(&mut self, place: usize, verdict: Verdict) {
@@ -326,10 +308,12 @@ impl<'a> Courier<'a> {
                 self.feed(&mut session);
                 session
             }
-            None => match Session::open(self.request, plan, trust, self.mailbox) {
-                Ok(session) => session,
-                Err(failure) => return End::GiveUp(failure),
-            },
+            None => {
+                match Session::open(self.request, plan, trust, self.proxy_login(), self.mailbox) {
+                    Ok(session) => session,
+                    Err(failure) => return End::GiveUp(failure),
+                }
+            }
         };
         for off in switched_off {
             session.note(&format!("without {}: {}", off.speed_up.name(), off.reason));
@@ -538,26 +522,5 @@ fn is_a_reply(outcome: &Outcome) -> bool {
         dialogue::Verdict::Accepted(_) | dialogue::Verdict::LoginDemanded(_) => true,
         dialogue::Verdict::Failed(failure) => failure.code.is_some_and(|code| code != 421),
         dialogue::Verdict::Unknown(_) | dialogue::Verdict::Untried(_) => false,
-    }
-}
-
-/// The text of a message and its facts.
-fn content(text: &mut Text, entries: Option<&Rc<RefCell<Entries>>>) -> Result<Content, Failure> {
-    let unsendable = |text| Failure::new(FailureKind::Content, Phase::Mail, text);
-    let entry = match (&text, entries) {
-        (Text::Entry(name), Some(entries)) => Some(Entry::new(entries, name)),
-        _ => None,
-    };
-    let unreadable = |error| unsendable(format!("the text of the message cannot be read: {error}"));
-    let text = match &entry {
-        Some(entry) => Body::Memory(entry.text()?),
-        None => text.body().map_err(unreadable)?,
-    };
-    let facts = text.survey().map_err(unreadable)?;
-    match facts.first_nul {
-        Some(offset) => Err(unsendable(format!(
-            "the message contains a NUL character (octet {offset}), which no server has to take"
-        ))),
-        None => Ok(Content { text, facts, entry }),
     }
 }

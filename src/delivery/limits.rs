@@ -26,7 +26,9 @@ impl TimeLimits {
     /// How long to wait in `phase` without any progress.
     pub fn limit(&self, phase: Phase) -> Duration {
         let standard = match phase {
-            Phase::Resolve | Phase::Connect | Phase::Handshake => return self.connect,
+            Phase::Resolve | Phase::Connect | Phase::Proxy | Phase::Handshake => {
+                return self.connect;
+            }
             Phase::Greeting | Phase::Mail | Phase::Recipient | Phase::Ehlo => {
                 Duration::from_secs(300)
             }

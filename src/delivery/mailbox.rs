@@ -121,6 +121,21 @@ pub enum Question {
         /// Why it was not accepted.
         failure: Failure,
     },
+    /// A login at the proxy, which is not the server; answered by [`Answer::Login`].
+    ProxyLogin {
+        /// The proxy's name or address.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// The user that the settings name.
+        user: Option<String>,
+        /// Whether it speaks SOCKS5, and not HTTP.
+        socks: bool,
+        /// What it said.
+        failure: Failure,
+        /// Whether a login was refused.
+        again: bool,
+    },
     /// The passphrase of our key.
     Passphrase {
         /// The key's file.
@@ -135,7 +150,7 @@ pub enum Question {
 /// An answer.
 #[derive(Debug)]
 pub enum Answer {
-    /// To [`Question::Credentials`].
+    /// To [`Question::Credentials`] and [`Question::ProxyLogin`].
     Login(Option<LoginAnswer>),
     /// To [`Question::Credentials`], which stays open: say this line;
     /// [`Event::Heard`] brings the reply.

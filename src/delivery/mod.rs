@@ -15,6 +15,7 @@ mod mailbox;
 mod pool;
 mod probe;
 mod queue;
+mod reach;
 mod request;
 mod servers;
 mod session;

@@ -76,6 +76,7 @@ pub(super) fn key(request: &Request, plan: &Plan, trust: &SessionTrust) -> Strin
         "{:?}",
         (
             (&request.keep.account, &request.host, request.port),
+            &request.proxy,
             (&plan.ehlo_name, plan.security, plan.clear_login_allowed),
             (plan.login_required, plan.verb, plan.refused_recipients),
             (&request.tls, trust.accepted(), trust.ask_new, without),

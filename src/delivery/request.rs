@@ -11,6 +11,7 @@ use super::pool::Keep;
 use super::probe::Probe;
 use super::queue::QueuePlace;
 use crate::net::client::ClientFiles;
+use crate::net::proxy::Proxy;
 use crate::net::tls::{TlsSettings, Trust, Version};
 use crate::outbox::EntryName;
 use crate::smtp::address::{Mailbox, ReversePath};
@@ -37,6 +38,8 @@ pub struct Request {
     pub host: String,
     /// 1 to 65535.
     pub port: u16,
+    /// How the server is reached, if not directly.
+    pub proxy: Option<Proxy>,
     /// How to greet, protect and log in.
     pub plan: Plan,
     /// Whom to trust and who we are.
@@ -133,6 +136,10 @@ pub struct TlsFiles {
     /// The file of known servers, as in [`known`](crate::net::known); nothing is
     /// remembered without.
     pub known: Option<PathBuf>,
+    /// SHA-256 of the certificates of which the server must show one, as in
+    /// [`CertificateFacts`](crate::net::certificate::CertificateFacts); with none, that
+    /// is not settled here.
+    pub pins: Vec<String>,
     /// Whether a certificate that is not pinned is asked about although nothing
     /// speaks against it.
     pub ask_new: bool,

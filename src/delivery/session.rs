@@ -1,12 +1,14 @@
 //! One connection: drives a dialogue over a wire. It moves octets, keeps the
 //! clocks and the trace; what to do about anything is the courier's.
 
+mod ending;
 mod opening;
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use self::ending::broken;
 use super::TimeLimits;
 use super::body::BLOCK;
 use super::mailbox::{Event, Mailbox};
@@ -16,9 +18,8 @@ use super::trace::Trace;
 use super::trust::SessionTrust;
 use crate::net::certificate::CertificateFacts;
 use crate::net::signal::{Signal, Waited};
-use crate::net::tls::{self, TlsFacts};
+use crate::net::tls::TlsFacts;
 use crate::net::wire::Wire;
-use crate::net::words::words;
 use crate::smtp::command::Command;
 use crate::smtp::content::{Encoder, Framing};
 use crate::smtp::dialogue::{
@@ -99,6 +100,8 @@ pub(super) struct Session<'a> {
     wire: Wire,
     dialogue: Dialogue,
     reader: ReplyReader,
+    /// Whether anything came from the server.
+    heard: bool,
     /// The password, and what was said in AUTH, in base64: not to be repeated in
     /// trace or error.
     secrets: Vec<Secret>,
@@ -322,24 +325,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// A reply too many came in one flow with an acceptance of a chunk: the one
-    /// taken for that may have been meant for a command before it.
-    fn doubt_acceptances(&mut self, failure: &Failure) {
-        if failure.kind != FailureKind::Protocol || !self.dialogue.capabilities().chunking {
-            return;
-        }
-        for happening in &mut self.happened {
-            if let Happening::Finished(_, outcome) = happening
-                && matches!(outcome.verdict, Verdict::Accepted(_))
-            {
-                outcome.verdict = Verdict::Unknown(Failure {
-                    phase: Phase::Final,
-                    ..failure.clone()
-                });
-            }
-        }
-    }
-
     /// Say, before it goes out, that a login is weaker than what the account used.
     fn warn_of_weaker_login(&mut self, commands: &[Command]) {
         let begins = |command: &Command| matches!(command, Command::Auth(..));
@@ -421,6 +406,7 @@ impl<'a> Session<'a> {
             self.written = 0;
         }
         if progress.read > 0 {
+            self.heard = true;
             self.reader.feed(&self.incoming);
             self.incoming.clear();
             self.read_replies();
@@ -428,11 +414,12 @@ impl<'a> Session<'a> {
         // Told last, and of the phase that what was written and read led to.
         let phase = self.dialogue.phase();
         if let Some(error) = progress.broken {
-            return Err(broken(phase, &error));
+            return Err(self.with_last_words(broken(phase, &error)));
         }
         if progress.closed {
             let text = format!("{} closed the connection", self.request.host);
-            return Err(Failure::new(FailureKind::Closed, phase, text));
+            let failure = Failure::new(FailureKind::Closed, phase, text);
+            return Err(self.with_last_words(failure));
         }
         Ok(progress.read > 0 || progress.written > 0)
     }
@@ -485,16 +472,4 @@ impl<'a> Session<'a> {
             }
         }
     }
-}
-
-fn broken(phase: Phase, error: &std::io::Error) -> Failure {
-    let kind = match tls::is_alert(error) {
-        true => FailureKind::Tls,
-        false => FailureKind::Closed,
-    };
-    Failure::new(
-        kind,
-        phase,
-        format!("the connection broke: {}", words(error)),
-    )
 }

@@ -85,6 +85,8 @@ pub(super) struct ServerTrust {
     host: String,
     port: u16,
     ask_new: bool,
+    /// Of the settings: then no other one counts.
+    settled: Vec<String>,
     /// Trusted in this delivery.
     once: Vec<String>,
     /// From the file, or trusted in this delivery where it cannot be written.
@@ -102,6 +104,7 @@ impl ServerTrust {
             host: request.host.clone(),
             port: request.port,
             ask_new: request.tls.ask_new,
+            settled: request.tls.pins.clone(),
             once: Vec::new(),
             pins: Vec::new(),
             tls_seen: false,
@@ -137,18 +140,19 @@ impl ServerTrust {
     pub fn session(&self) -> SessionTrust {
         let pins: Vec<_> = self.once.iter().chain(&self.pins).cloned().collect();
         SessionTrust {
-            server: match pins.is_empty() {
-                true => Trust::Authorities,
-                false => Trust::Pins(pins),
+            server: match (self.settled.is_empty(), pins.is_empty()) {
+                (false, _) => Trust::Settled(self.settled.clone()),
+                (true, true) => Trust::Authorities,
+                (true, false) => Trust::Pins(pins),
             },
             ask_new: self.ask_new,
             logins: self.logins.clone(),
         }
     }
 
-    /// Whether a certificate was trusted by hand: another one is not asked about.
+    /// Whether somebody has decided on a certificate: another one is not asked about.
     pub fn is_pinned(&self) -> bool {
-        !self.pins.is_empty() || !self.once.is_empty()
+        !self.settled.is_empty() || !self.pins.is_empty() || !self.once.is_empty()
     }
 
     /// What becomes of the protection wished for: a server that spoke TLS has to do

@@ -133,6 +133,24 @@ fn question_pairs(env: &Env, question: Question) -> Result<(&'static str, Pairs<
             pairs.push((":failure", failure(env, &why)?));
             ("certificate", pairs)
         }
+        Question::ProxyLogin {
+            host,
+            port,
+            user,
+            socks,
+            failure: why,
+            again,
+        } => (
+            "proxy-login",
+            vec![
+                (":host", host.into_lisp(env)?),
+                (":port", i64::from(port).into_lisp(env)?),
+                (":user", user.into_lisp(env)?),
+                (":socks", socks.into_lisp(env)?),
+                (":failure", failure(env, &why)?),
+                (":again", again.into_lisp(env)?),
+            ],
+        ),
         Question::Passphrase { file, again } => (
             "passphrase",
             vec![

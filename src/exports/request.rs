@@ -9,7 +9,7 @@ use emacs::{Error, Result, Value};
 
 use super::Content;
 use super::lisp::Plist;
-use super::options;
+use super::{options, proxy};
 use crate::delivery::{
     Envelope, Job, Keep, MailObject, Probe, QueuePlace, QueueRequest, Request, Text, TimeLimits,
     TlsFiles,
@@ -88,6 +88,7 @@ pub(super) fn parse(plist: Plist<'_>) -> Result<std::result::Result<Request, (us
     Ok(Ok(Request {
         host: ascii_host,
         port,
+        proxy: proxy::parse(plist)?,
         plan,
         tls: tls_files(plist)?,
         messages,
@@ -133,6 +134,7 @@ fn tls_files(plist: Plist<'_>) -> Result<TlsFiles> {
         known: plist
             .optional::<String>(":known-servers")?
             .map(PathBuf::from),
+        pins: plist.strings(":pins")?,
         ask_new: plist.flag(":ask-new-certificate")?,
         oldest: match plist.flag(":tls-1.3")? {
             true => Version::Tls13,

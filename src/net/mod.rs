@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod client;
 pub mod connect;
 pub mod known;
+pub mod proxy;
 pub mod resolve;
 pub mod signal;
 pub mod threads;

@@ -50,6 +50,8 @@ pub enum Trust {
     Look,
     /// It is one of these by its SHA-256, as in [`CertificateFacts`].
     Pins(Vec<String>),
+    /// The same, of the settings.
+    Settled(Vec<String>),
 }
 
 /// Versions that can be the oldest one spoken.
@@ -278,7 +280,8 @@ fn accept(
         return Err(tls_failure(format!("{name} shows no certificate that can be read")).into());
     };
     let failure = match &settings.trust {
-        Trust::Pins(pins) if pins.contains(&certificate.fingerprint) => None,
+        Trust::Pins(pins) | Trust::Settled(pins) if pins.contains(&certificate.fingerprint) => None,
+        Trust::Settled(pins) => Some(not_the_one(name, certificate, pins)),
         Trust::Pins(pins) => Some(changed(name, certificate, pins)),
         Trust::Look => Some(not_accepted(name, certificate, "")),
         Trust::Authorities if certificate.problems.iter().any(Problem::is_fatal) => {
@@ -320,6 +323,13 @@ fn changed(name: &str, certificate: &CertificateFacts, pins: &[String]) -> Failu
     certificate_failure(format!(
         "CERTIFICATE OF {name} HAS CHANGED.  Somebody may be listening.  You trusted SHA-256 {trusted}; now it is the {facts}.  \
          If you know why, M-x smtpmail-forget-server and send again"
+    ))
+}
+
+fn not_the_one(name: &str, certificate: &CertificateFacts, pins: &[String]) -> Failure {
+    let (facts, wanted) = (certificate.describe(), pins.join(" or "));
+    certificate_failure(format!(
+        "certificate of {name} is not the one that the settings name (:pin).  Somebody may be listening.  SHA-256 {wanted} is wanted; it is the {facts}"
     ))
 }
 

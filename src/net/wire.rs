@@ -4,7 +4,7 @@
 //! keeps no octet back: what is not written stays with the caller.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,6 +13,7 @@ use native_tls::TlsStream;
 use rustix::event::PollFlags;
 
 use super::adapter::Adapter;
+use super::proxy::tunnel::Tunnel;
 use super::signal::{Signal, Waited};
 use super::tls::{self, Refused, TlsFacts, TlsSettings};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
@@ -24,7 +25,9 @@ const READ_SIZE: usize = 64 * 1024;
 /// A connection and what wakes its thread.
 pub struct Wire {
     transport: Transport,
-    peer: SocketAddr,
+    peer: String,
+    /// The command that is the connection, if one is.
+    tunnel: Option<Tunnel>,
     signal: Arc<Signal>,
 }
 
@@ -55,17 +58,39 @@ impl Wire {
     /// # Errors
     /// The connection is gone already.
     pub fn new(socket: TcpStream, signal: Arc<Signal>) -> io::Result<Self> {
-        let peer = socket.peer_addr()?;
-        Ok(Self {
-            transport: Transport::Plain(Adapter::new(socket)),
-            peer,
-            signal,
-        })
+        let peer = socket.peer_addr()?.to_string();
+        Ok(Self::through(socket, peer, None, signal))
     }
 
-    /// The address connected to.
-    pub fn peer(&self) -> SocketAddr {
-        self.peer
+    /// Take over a connection that `peer`, a noun, has made for us; `tunnel` is that
+    /// peer if it is a command.
+    pub fn through(
+        socket: TcpStream,
+        peer: String,
+        tunnel: Option<Tunnel>,
+        signal: Arc<Signal>,
+    ) -> Self {
+        Self {
+            transport: Transport::Plain(Adapter::new(socket)),
+            peer,
+            tunnel,
+            signal,
+        }
+    }
+
+    /// The address connected to, or what has made the connection.
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// What to say of the command that was the connection, which is gone.
+    pub fn last_words(&self) -> Option<String> {
+        self.tunnel.as_ref().and_then(Tunnel::last_words)
+    }
+
+    /// What the command that is the connection complains of.
+    pub fn complaints(&self) -> String {
+        self.tunnel.as_ref().map(Tunnel::words).unwrap_or_default()
     }
 
     /// The socket, for those who wait for it elsewhere; none after a failed
@@ -181,6 +206,9 @@ impl Wire {
                 let _ = stream.get_ref().socket.shutdown(Shutdown::Write);
             }
             Transport::Closed => {}
+        }
+        if let Some(tunnel) = self.tunnel {
+            tunnel.leave();
         }
     }
 }

@@ -49,6 +49,8 @@ pub enum Phase {
     Resolve,
     /// Connecting.
     Connect,
+    /// The proxy, from its look-up to its word that the server is reached.
+    Proxy,
     /// The TLS handshake.
     Handshake,
     /// The server's greeting.
@@ -79,6 +81,7 @@ impl Phase {
         match self {
             Self::Resolve => "resolve",
             Self::Connect => "connect",
+            Self::Proxy => "proxy",
             Self::Handshake => "handshake",
             Self::Greeting => "greeting",
             Self::Ehlo => "ehlo",

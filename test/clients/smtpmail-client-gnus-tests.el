@@ -249,6 +249,31 @@
                      '("bob@example.org")))
       (should-not (smtpmail-client-gnus-tests--files "queue")))))
 
+(ert-deftest smtpmail-client-gnus-two-accounts-at-once ()
+  "A posting style makes the author, and the author the account."
+  (smtpmail-client-gnus-tests--with (_server 'plain)
+    (smtpmail-client-with-accounts (home work)
+      (dolist (domain '("home.example" "work.example"))
+        (setq gnus-posting-styles `((".*" (address ,(concat "me@" domain)))))
+        (smtpmail-client-gnus-tests--compose "bob@example.org" "Text\n")
+        (smtpmail-client-press "C-c C-c"))
+      (smtpmail-client-under-way-at-once)
+      (smtpmail-client-check-accounts home work))))
+
+(ert-deftest smtpmail-client-gnus-a-style-chooses-the-server ()
+  "X-Message-SMTP-Method, which people put there, goes before the table."
+  (smtpmail-client-gnus-tests--with (_server 'plain)
+    (smtpmail-client-with-accounts (home work)
+      (setq gnus-posting-styles
+            `((".*" (address "me@home.example")
+               ("X-Message-SMTP-Method"
+                ,(format "smtp localhost %d bob" (smtpmail-test-server-port work))))))
+      (smtpmail-client-gnus-tests--compose "bob@example.org" "Text\n")
+      (smtpmail-client-press "C-c C-c")
+      (smtpmail-background-tests--wait 'sent)
+      (should-not (smtpmail-test-messages home))
+      (should (equal "bob" (alist-get 'auth_user (smtpmail-test-message work)))))))
+
 (provide 'smtpmail-client-gnus-tests)
 
 ;;; smtpmail-client-gnus-tests.el ends here

@@ -472,6 +472,19 @@ So does smtpmail-multi, which sets the variables for all that follows."
         (should (equal (smtpmail-client-field message "Subject") "Typo"))
         (should (string-prefix-p "The text\n" (smtpmail-client-body message)))))))
 
+(ert-deftest smtpmail-client-message-two-accounts-at-once ()
+  "The author that is typed in From makes the account."
+  (smtpmail-client-with (_server 'plain)
+    (smtpmail-client-with-accounts (home work)
+      (dolist (domain '("home.example" "work.example"))
+        (message-mail "bob@example.org" "Hello")
+        (message-replace-header "From" (format "Me <me@%s>" domain))
+        (message-goto-body)
+        (insert "Text\n")
+        (message-send-and-exit))
+      (smtpmail-client-under-way-at-once)
+      (smtpmail-client-check-accounts home work))))
+
 (provide 'smtpmail-client-message-tests)
 
 ;;; smtpmail-client-message-tests.el ends here

@@ -347,6 +347,64 @@ Drafts, copies and queue are empty at first."
     (should-not (smtpmail-client-mu4e-tests--files "queue"))
     (should-not (string-search "queued mail" (smtpmail-client-mu4e-tests--redrawn)))))
 
+(ert-deftest smtpmail-client-mu4e-two-accounts-at-once ()
+  "A context makes the author, and the author the account."
+  (smtpmail-client-mu4e-tests--with (_server 'plain)
+    (smtpmail-client-with-accounts (home work)
+      (unwind-protect
+          (progn
+            (setq mu4e-contexts
+                  (mapcar (lambda (name)
+                            (make-mu4e-context
+                             :name name
+                             :vars `((user-mail-address
+                                      . ,(format "me@%s.example" name)))))
+                          '("home" "work")))
+            (dolist (name '("home" "work"))
+              (mu4e-context-switch t name)
+              (smtpmail-client-mu4e-tests--compose "bob@example.org" "Text\n"))
+            (smtpmail-client-under-way-at-once)
+            (smtpmail-client-check-accounts home work))
+        (setq mu4e-contexts nil)))))
+
+(ert-deftest smtpmail-client-mu4e-contexts-with-the-variables-at-once ()
+  "As most people have it: each context sets the server's variables.
+What is on its way keeps those with which it was sent."
+  (smtpmail-client-mu4e-tests--with (_server 'plain)
+    (smtpmail-client-with-accounts (home work)
+      (let ((smtpmail-accounts nil)
+            (smtpmail-auth-supported smtpmail-auth-supported)
+            (smtpmail-ehlo-name nil))
+        (unwind-protect
+            (progn
+              (setq mu4e-contexts
+                    (list (make-mu4e-context
+                           :name "home"
+                           :vars `((user-mail-address . "me@home.example")
+                                   (smtpmail-smtp-server . "localhost")
+                                   (smtpmail-smtp-service
+                                    . ,(smtpmail-test-server-port home))
+                                   (smtpmail-stream-type . ssl)
+                                   (smtpmail-smtp-user . "alice")
+                                   (smtpmail-ehlo-name . nil)))
+                          (make-mu4e-context
+                           :name "work"
+                           :vars `((user-mail-address . "me@work.example")
+                                   (smtpmail-smtp-server . "localhost")
+                                   (smtpmail-smtp-service
+                                    . ,(smtpmail-test-server-port work))
+                                   (smtpmail-stream-type . starttls)
+                                   (smtpmail-smtp-user . "bob")
+                                   (smtpmail-auth-supported . (login))
+                                   (smtpmail-ehlo-name
+                                    . "client.work.example")))))
+              (dolist (name '("home" "work"))
+                (mu4e-context-switch t name)
+                (smtpmail-client-mu4e-tests--compose "bob@example.org" "Text\n"))
+              (smtpmail-client-under-way-at-once)
+              (smtpmail-client-check-accounts home work))
+          (setq mu4e-contexts nil))))))
+
 (provide 'smtpmail-client-mu4e-tests)
 
 ;;; smtpmail-client-mu4e-tests.el ends here

@@ -35,6 +35,7 @@
 (require 'ert)
 (require 'smtpmail)
 (require 'smtpmail-test)
+(require 'smtpmail-background-test)
 (require 'smtpmail-real)
 
 ;;;; The server
@@ -120,6 +121,93 @@ octets with LF line ends.  Neither more nor fewer may be there."
 (defun smtpmail-client-nothing-arrived (server)
   "Check that SERVER got nothing since last asked."
   (smtpmail-real-check-nothing-arrived server))
+
+;;;; Two accounts
+
+(defun smtpmail-client--account-server (directory name user &rest options)
+  "Return a new test server below DIRECTORY called NAME.
+It lets in USER only, and has OPTIONS."
+  (let ((spool (expand-file-name name directory)))
+    (make-directory spool)
+    (smtpmail-test-start
+     spool (append options
+                   (list "--user" user "--password" (concat user "-secret")
+                         ;; So that what goes at once is under way at once.
+                         "--require-auth" "--delay-all" "100")))))
+
+(defun smtpmail-client--account-netrc (directory &rest servers)
+  "Return a new netrc file in DIRECTORY for SERVERS, (SERVER USER)."
+  (let ((file (expand-file-name "netrc" directory)))
+    (with-temp-file file
+      (pcase-dolist (`(,server ,user) servers)
+        (insert (format "machine localhost port %d login %s password %s-secret\n"
+                        (smtpmail-test-server-port server) user user))))
+    file))
+
+(defmacro smtpmail-client-with-accounts (servers &rest body)
+  "Run BODY with two accounts, and what is sent going in the background.
+SERVERS is (HOME WORK), bound to test servers: HOME begins with TLS and
+knows alice, who is anybody at home.example; WORK wants STARTTLS and knows
+bob, who is anybody at work.example, and logs in by LOGIN."
+  (declare (indent 1) (debug t))
+  (pcase-let ((`(,home ,work) servers))
+    `(smtpmail-test-with-directory directory
+       (let* ((,home (smtpmail-client--account-server directory "home" "alice"
+                                                      "--ssl"))
+              (,work (smtpmail-client--account-server directory "work" "bob"
+                                                      "--require-tls"))
+              (smtpmail-accounts
+               `(("@home.example" :server "localhost" :security ssl :user "alice"
+                  :service ,(smtpmail-test-server-port ,home))
+                 ("@work.example" :server "localhost" :user "bob"
+                  :service ,(smtpmail-test-server-port ,work)
+                  :mechanisms (login) :ehlo-name "client.work.example")))
+              ;; To bind another value would be to choose a server.
+              (smtpmail-smtp-server (default-toplevel-value 'smtpmail-smtp-server))
+              (smtpmail-smtp-service (default-toplevel-value 'smtpmail-smtp-service))
+              (smtpmail-stream-type (default-toplevel-value 'smtpmail-stream-type))
+              (smtpmail-smtp-user (default-toplevel-value 'smtpmail-smtp-user))
+              (gnutls-trustfiles (list (smtpmail-test-server-ca ,home)))
+              (smtpmail-trust-file nil)
+              (auth-source-do-cache nil)
+              (auth-sources (list (smtpmail-client--account-netrc
+                                   directory (list ,home "alice") (list ,work "bob"))))
+              (smtpmail-queue-dir (expand-file-name "queue" directory))
+              (smtpmail-send-in-background t)
+              (smtpmail-undo-seconds 0)
+              (smtpmail-background--resumed t)
+              (smtpmail-sent-functions '(smtpmail-background-tests--sent))
+              (smtpmail-failed-functions '(smtpmail-background-tests--failed))
+              (noninteractive nil))
+         (smtpmail-background-tests--reset)
+         (unwind-protect (progn ,@body)
+           (smtpmail-background-tests--reset)
+           (smtpmail-test-stop ,home)
+           (smtpmail-test-stop ,work)
+           (smtpmail-test-kill-traces))))))
+
+(defun smtpmail-client-under-way-at-once ()
+  "Check that both accounts are sending, and wait until they have."
+  (should (= 2 (length (smtpmail-background--couriers))))
+  (smtpmail-background-tests--wait 'sent 'sent))
+
+(defun smtpmail-client-check-accounts (home work)
+  "Check that HOME and WORK have a message each, of theirs, as they want it."
+  (pcase-dolist (`(,server ,user ,domain) `((,home "alice" "home.example")
+                                            (,work "bob" "work.example")))
+    (let ((message (smtpmail-test-message server)))
+      (should (equal user (alist-get 'auth_user message)))
+      (should (alist-get 'tls message))
+      (should (string-suffix-p domain (alist-get 'from message)))
+      (should (string-match-p (format "^From:.*%s" domain)
+                              (alist-get 'bytes message)))))
+  (smtpmail--close-connections)
+  (should-not (string-search "STARTTLS" (smtpmail-test-log home)))
+  (should-not (string-search "client.work.example" (smtpmail-test-log home)))
+  (let ((log (smtpmail-test-log work)))
+    (should (string-search "C: STARTTLS" log))
+    (should (string-search "C: AUTH LOGIN" log))
+    (should (string-search "C: EHLO client.work.example" log))))
 
 ;;;; What arrived
 

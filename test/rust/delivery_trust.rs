@@ -369,3 +369,49 @@ fn file(name: &str, octets: &[u8]) -> PathBuf {
     std::fs::write(&path, octets).unwrap();
     path
 }
+
+/// A certificate of the settings takes the place of authorities, of what was trusted
+/// by hand, and of questions.
+#[test]
+fn a_certificate_that_the_settings_name_is_the_only_one() {
+    let server = start(with_certificate(CertKind::SelfSigned));
+    let seen = deliver_answering(request(&server), |question| match question {
+        Question::Certificate { .. } => Some(Answer::Trust(TrustAnswer::No)),
+        other => panic!("unexpected: {other:?}"),
+    });
+    let fingerprint = seen
+        .questions()
+        .into_iter()
+        .find_map(|question| match question {
+            Question::Certificate { certificate, .. } => Some(certificate.fingerprint.clone()),
+            _ => None,
+        });
+    let fingerprint = fingerprint.expect("it was asked about");
+    let other = fingerprint.replace(&fingerprint[..2], "00");
+    let pinned = |server: &smtpmail_test_server::Server, pins: &[&String]| {
+        let mut all = request(server);
+        all.plan.security = Security::Required;
+        all.tls.pins = pins.iter().map(|pin| (*pin).clone()).collect();
+        deliver(all)
+    };
+    pinned(&server, &[&other, &fingerprint]).assert_accepted();
+    let refused = pinned(&server, &[&other]);
+    refused.assert_failed(FailureKind::Certificate, Phase::Handshake);
+    let text = &refused.failure().text;
+    assert!(
+        text.contains(":pin") && text.contains(&fingerprint),
+        "{text}"
+    );
+    // Also one that an authority vouches for.
+    let good = start(options());
+    pinned(&good, &[&fingerprint]).assert_failed(FailureKind::Certificate, Phase::Handshake);
+    // And one that was trusted by hand.
+    let file = scratch("known");
+    let mut all = remembering(request(&server), &file);
+    all.plan.security = Security::Required;
+    trusting(all, TrustAnswer::Always).assert_accepted();
+    let mut all = remembering(request(&server), &file);
+    all.plan.security = Security::Required;
+    all.tls.pins = vec![other];
+    deliver(all).assert_failed(FailureKind::Certificate, Phase::Handshake);
+}

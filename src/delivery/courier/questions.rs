@@ -26,6 +26,8 @@ pub(super) enum Kind {
     Certificate(String, Failure),
     /// Of our key.
     Passphrase,
+    /// After the failure for want of a login at the proxy.
+    ProxyLogin(Failure),
     /// After the failure for want of TLS.
     WithoutTls(Failure),
 }
@@ -155,6 +157,10 @@ impl Courier<'_> {
             (Answer::Passphrase(None), Kind::Passphrase, _) => {
                 return Err(self.locked_key());
             }
+            (Answer::Login(Some(login)), Kind::ProxyLogin(_), _) => {
+                self.proxy_login = Some(login.credentials);
+            }
+            (Answer::Login(None), Kind::ProxyLogin(failure), _) => return Err(failure),
             (Answer::Yes(true), Kind::WithoutTls(_), _) => self.server.allow_without_tls(),
             (Answer::Yes(false), Kind::WithoutTls(failure), _) => return Err(failure),
             // Our own Lisp answered another question: as good as a refusal.

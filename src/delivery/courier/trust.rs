@@ -10,12 +10,17 @@ use crate::delivery::session::{Happening, Session};
 use crate::delivery::trust::SessionTrust;
 use crate::net::certificate::CertificateFacts;
 use crate::net::client::{self, Unlocked};
+use crate::net::proxy::{Protocol, Proxy};
 use crate::net::tls;
 use crate::smtp::dialogue::Security;
 use crate::smtp::failure::{Failure, FailureKind, Phase};
+use crate::smtp::sasl::Credentials;
 
 /// Passphrases tried for one key.
 const MAX_PASSPHRASES: u32 = 3;
+
+/// Logins tried at a proxy.
+const MAX_PROXY_LOGINS: u32 = 2;
 
 impl Courier<'_> {
     /// What the next connection has to know: the file of known servers is read, and
@@ -70,6 +75,9 @@ impl Courier<'_> {
             End::GiveUp(failure) => failure,
             other => return other,
         };
+        if failure.phase == Phase::Proxy {
+            return self.reconsider_proxy(failure);
+        }
         if failure.kind == FailureKind::Certificate {
             return self.reconsider_certificate(failure);
         }
@@ -82,6 +90,34 @@ impl Courier<'_> {
             return self.ask_offline(Question::WithoutTls, Kind::WithoutTls(failure));
         }
         End::GiveUp(failure)
+    }
+
+    /// A proxy that wants a login gets one if there is one.
+    fn reconsider_proxy(&mut self, failure: Failure) -> End {
+        let server = match &self.request.proxy {
+            Some(Proxy::Server(server)) if failure.kind == FailureKind::Authentication => server,
+            _ => return End::GiveUp(failure),
+        };
+        // No login at the mail server: that one may rest after a refusal.
+        let failure = failure.of_kind(FailureKind::Connect);
+        if self.proxy_asked >= MAX_PROXY_LOGINS {
+            return End::GiveUp(failure);
+        }
+        self.proxy_asked += 1;
+        let question = Question::ProxyLogin {
+            host: server.host.clone(),
+            port: server.port,
+            user: server.user.clone(),
+            socks: server.protocol == Protocol::Socks5,
+            failure: failure.clone(),
+            again: self.proxy_login.is_some(),
+        };
+        self.ask_offline(question, Kind::ProxyLogin(failure))
+    }
+
+    /// For the proxy of the next connection.
+    pub(super) fn proxy_login(&self) -> Option<&Credentials> {
+        self.proxy_login.as_deref()
     }
 
     fn reconsider_certificate(&mut self, failure: Failure) -> End {
@@ -118,7 +154,8 @@ impl Courier<'_> {
             plan.security = Security::Required;
         }
         let trust = SessionTrust::look();
-        let mut session = Session::open(self.request, plan, trust, self.mailbox).ok()?;
+        let login = self.proxy_login();
+        let mut session = Session::open(self.request, plan, trust, login, self.mailbox).ok()?;
         loop {
             match session.next() {
                 Happening::Ended(_) => return session.take_refused_certificate(),

@@ -2,56 +2,44 @@
 //! connection to the next delivery. What is said over it is not decided here.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Session, broken};
+use super::Session;
 use crate::delivery::mailbox::{Event, Mailbox};
 use crate::delivery::pool::{self, Kept};
-use crate::delivery::probe::connect_by_each;
+use crate::delivery::reach::reach;
 use crate::delivery::request::Request;
 use crate::delivery::trace::Trace;
 use crate::delivery::trust::SessionTrust;
-use crate::net::connect::connect;
-use crate::net::resolve::resolve;
-use crate::net::signal::Signal;
 use crate::net::wire::Wire;
 use crate::smtp::dialogue::{Dialogue, Input, Plan, Security};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 use crate::smtp::reply::ReplyReader;
+use crate::smtp::sasl::Credentials;
 
 impl<'a> Session<'a> {
     /// Connect, and shake hands where TLS comes first: how that failed, if it did, is
     /// told as the end of the connection.
     ///
     /// # Errors
-    /// `Resolve`, `Connect`, `Timeout` or `Cancelled`.
+    /// As [`reach`].
     pub fn open(
         request: &'a Request,
         plan: Plan,
         trust: SessionTrust,
+        proxy_login: Option<&Credentials>,
         mailbox: &'a Mailbox,
     ) -> Result<Self, Failure> {
         let mut trace = Trace::new();
-        let signal: &Arc<Signal> = &mailbox.signal;
-        let deadline = Instant::now() + request.limits.limit(Phase::Connect);
-        let opened = || -> Result<Wire, Failure> {
-            mailbox.post(Event::Phase(Phase::Resolve));
-            let addresses = resolve(&request.host, request.port, deadline, signal)?;
-            mailbox.post(Event::Phase(Phase::Connect));
-            let socket = match request.probe {
-                Some(_) => connect_by_each(addresses, request, mailbox)?,
-                None => connect(addresses, deadline, signal)?,
-            };
-            Wire::new(socket, signal.clone()).map_err(|error| broken(Phase::Connect, &error))
-        };
-        let wire = opened().inspect_err(|failure| trace.note(mailbox, &failure.text))?;
-        trace.note(
-            mailbox,
-            &format!("connected to {} ({})", request.host, wire.peer()),
-        );
-        mailbox.post(Event::Connected(wire.peer().to_string()));
         let implicit = plan.security == Security::Implicit;
+        let wire = reach(request, proxy_login, implicit, mailbox)
+            .inspect_err(|failure| trace.note(mailbox, &failure.text))?;
+        let way = match request.proxy {
+            Some(_) => format!("by {}", wire.peer()),
+            None => format!("({})", wire.peer()),
+        };
+        trace.note(mailbox, &format!("connected to {} {way}", request.host));
+        mailbox.post(Event::Connected(wire.peer().to_owned()));
         let pool_key = pool::key(request, &plan, &trust);
         let login = plan.login.iter();
         let secrets = login.map(|login| login.credentials.secret.clone());
@@ -81,6 +69,7 @@ impl<'a> Session<'a> {
             wire,
             dialogue,
             reader: ReplyReader::default(),
+            heard: false,
             secrets: Vec::new(),
             outgoing: Vec::new(),
             written: 0,
@@ -118,13 +107,13 @@ impl<'a> Session<'a> {
         let mut trace = Trace::new();
         let idle = kept.last_reply.elapsed();
         kept.dialogue.resume(idle > pool::ONE_FLIGHT);
-        let peer = kept.wire.peer();
+        let peer = kept.wire.peer().to_owned();
         let text = format!(
             "the connection to {peer} is used again after {:.1} s",
             idle.as_secs_f64()
         );
         trace.note(mailbox, &text);
-        mailbox.post(Event::Connected(peer.to_string()));
+        mailbox.post(Event::Connected(peer));
         let parts = (kept.wire, kept.dialogue, trace);
         let session = Self {
             secrets: kept.secrets,
@@ -180,9 +169,10 @@ impl<'a> Session<'a> {
             .start_tls(&settings, &self.request.host, deadline)
             .and_then(|facts| self.trust.admit(&self.request.host, facts));
         let facts = started.map_err(|refused| {
-            self.trace.note(self.mailbox, &refused.failure.text);
+            let failure = self.with_last_words(refused.failure);
+            self.trace.note(self.mailbox, &failure.text);
             self.refused_certificate = refused.certificate;
-            refused.failure
+            failure
         })?;
         self.trace.note(
             self.mailbox,

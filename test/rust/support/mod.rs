@@ -178,6 +178,7 @@ pub fn request_to(port: u16, authority: PathBuf) -> Request {
     Request {
         host: "localhost".into(),
         port,
+        proxy: None,
         plan: Plan {
             ehlo_name: EhloName::parse("client.example.org").expect("a good name"),
             security: Security::Opportunistic,
