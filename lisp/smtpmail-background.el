@@ -32,6 +32,7 @@
 (require 'smtpmail-accounts)
 (require 'smtpmail-message)
 (require 'smtpmail-outbox)
+(require 'smtpmail-proxy)
 (require 'smtpmail-session)
 
 (declare-function smtpmail--send "smtpmail" (message))
@@ -177,6 +178,7 @@ account in force."
 (defun smtpmail-background--kept-facts (mail)
   "Return what the outbox keeps with MAIL, so that another Emacs can go on."
   `((background . ,(smtpmail-background-owner))
+    ,@(smtpmail-proxy-facts)
     ,@(smtpmail-delivery-facts (smtpmail-background-mail-options mail))
     ,@(and (smtpmail-background-mail-fcc mail)
            `((fcc . ,(string-join (smtpmail-background-mail-fcc mail) "\n"))))

@@ -232,6 +232,7 @@ ENTRY is a plist of the outbox's listing."
                     (not (plist-get entry :sendable))
                     (plist-get entry :time))))
     (smtpmail-accounts-with variables
+      (smtpmail-proxy-check entry)
       (setq mail (smtpmail-background--make-mail
                   :name (plist-get entry :name)
                   :place place

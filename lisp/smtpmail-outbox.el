@@ -33,6 +33,7 @@
 (require 'smtpmail-report)
 (require 'smtpmail-message)
 (require 'smtpmail-methods)
+(require 'smtpmail-proxy)
 (require 'smtpmail-session)
 (require 'smtpmail-outbox-rest)
 (require 'smtpmail-outbox-unknown)
@@ -86,9 +87,10 @@ the message before that time; with :held t, none before it is released."
              ,@(smtpmail--text (smtpmail-message-buffer message)
                                (smtpmail-message-coding message))
              :account ,(smtpmail-accounts-name)
-             :facts ,(smtpmail-delivery-facts
-                      (smtpmail-delivery-values
-                       (smtpmail-message-buffer message)))
+             :facts (,@(smtpmail-proxy-facts)
+                     ,@(smtpmail-delivery-facts
+                        (smtpmail-delivery-values
+                         (smtpmail-message-buffer message))))
              ,@(and (or smtpmail-store-queue-variables (smtpmail-accounts-name))
                     (list :stored-server (list smtpmail-smtp-server)
                           :stored-stream-type (list smtpmail-stream-type)
@@ -398,6 +400,7 @@ The login at HOST and PORT may have been refused."
 
 (defun smtpmail-outbox--message (entry)
   "Return the plist of ENTRY for a request."
+  (smtpmail-proxy-check entry)
   (list :entry (plist-get entry :name)
         :sender (or (plist-get entry :sender)
                     (smtpmail-outbox--sender-in-file
@@ -444,6 +447,7 @@ Return nil, or why it was not sent, a string."
 (defun smtpmail-outbox--send-buffer (entry buffer)
   "Send ENTRY, whose text goes into BUFFER, with the variables in force.
 Return nil, or why it was not sent, a string."
+  (smtpmail-proxy-check entry)
   (with-current-buffer buffer
     (set-buffer-multibyte nil)
     (insert-file-contents-literally (smtpmail-outbox--file entry))

@@ -105,6 +105,19 @@ Then it is not this machine, whatever its name, and nothing may be asked
 of it behind the proxy's back."
   (and smtpmail-proxy t))
 
+(defun smtpmail-proxy-facts ()
+  "Return what the outbox keeps of the way that a message is to go."
+  (and (smtpmail-proxy-used-p) '((proxied . t))))
+
+(defun smtpmail-proxy-check (entry)
+  "Signal an error if ENTRY of the outbox would go directly, and must not.
+Its account may be gone.  What the way was is not kept, since a file must
+not say what is started."
+  (when (and (alist-get 'proxied (plist-get entry :facts))
+             (not (smtpmail-proxy-used-p)))
+    (error "It was to go by a proxy, and there is none now: see \
+`smtpmail-proxy' and `smtpmail-accounts'")))
+
 ;;;; Its login
 
 (defun smtpmail-proxy-answer (delivery question)

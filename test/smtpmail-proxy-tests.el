@@ -250,6 +250,70 @@ machine 127.0.0.1 port %d login alice password %s\n" port smtpmail-test-canary))
         (should (= 2 (length (smtpmail-test-messages server))))
         (should-not smtpmail-proxy)))))
 
+(ert-deftest smtpmail-proxy-what-was-to-go-by-one-never-goes-directly ()
+  "Its account may be gone when it is sent; the message waits."
+  (smtpmail-test-with-server (server)
+    (smtpmail-test-with-directory queue
+      (let ((smtpmail-queue-dir queue)
+            (smtpmail-queue-mail t)
+            (smtpmail-proxy smtpmail-proxy-tests--relay))
+        (should-not (smtpmail-test-send))
+        (let ((smtpmail-proxy nil)
+              (why "was to go by a proxy"))
+          (should (string-match-p why (cadr (should-error (smtpmail-send-queued-mail)))))
+          (advice-add 'smtpmail-via-smtp :before #'ignore)
+          (unwind-protect
+              (should (string-match-p
+                       why (cadr (should-error (smtpmail-send-queued-mail)))))
+            (advice-remove 'smtpmail-via-smtp #'ignore))
+          (should (string-match-p
+                   why (cadr (should-error
+                              (smtpmail-background-from-entry
+                               (car (plist-get (smtpmail-outbox-entries) :entries))
+                               (smtpmail-outbox--place))))))
+          (should-not (smtpmail-test-messages server)))
+        (smtpmail-send-queued-mail)
+        (should (smtpmail-test-message server))))))
+
+(ert-deftest smtpmail-proxy-a-login-in-the-background-asks-nobody ()
+  "If auth-source has it; and a proxy that is away is the network's fault."
+  (smtpmail-background-tests--with (server)
+    (smtpmail-test-with-directory directory
+      (let* ((netrc (expand-file-name "netrc" directory))
+             (heard "")
+             (proxy (make-network-process
+                     :name "proxy" :server t :host "127.0.0.1" :service t
+                     :family 'ipv4 :noquery t :coding 'binary
+                     :filter
+                     (lambda (process octets)
+                       (setq heard (concat heard octets))
+                       (process-send-string
+                        process (if (equal octets "\5\1\0") "\5\377" "\5\5")))))
+             (port (smtpmail-proxy-tests--port proxy))
+             (smtpmail-background--network-pause 600)
+             (smtpmail-proxy `(socks5 "127.0.0.1" ,port))
+             (auth-source-do-cache nil)
+             (auth-sources (list netrc)))
+        (with-temp-file netrc
+          (insert (format "machine 127.0.0.1 port %d login alice password %s\n"
+                          port smtpmail-test-canary)))
+        (unwind-protect
+            (cl-letf* ((asked nil)
+                       ((symbol-function 'smtpmail-ask-later)
+                        (lambda (_) (setq asked t))))
+              (smtpmail-background-tests--send)
+              (smtpmail-test-wait "the delay"
+                                  (lambda () (smtpmail-background-mails 'delayed)))
+              ;; Not before it was asked for.
+              (should (string-prefix-p "\5\1\0\5\2\0\2" heard))
+              (let ((mail (car (smtpmail-background-mails 'delayed))))
+                (should (eq 'network (smtpmail-background-mail-reason mail)))
+                (should (string-match-p "kind of login that is not known here (5)"
+                                        (smtpmail-background-mail-why mail)))
+                (smtpmail-test-should-hide-canary (format "%S" mail)))
+              (should-not asked))
+          (delete-process proxy))))))
+
 (provide 'smtpmail-proxy-tests)
 
 ;;; smtpmail-proxy-tests.el ends here
