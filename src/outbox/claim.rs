@@ -134,11 +134,8 @@ impl Claim {
         } else {
             name.to_string()
         };
-        for path in [&inner.disk.path(&text), &path] {
-            if let Ok(attributes) = fs::symlink_metadata(path) {
-                readers::arm(path, &attributes);
-            }
-        }
+        readers::arm(&inner.disk.path(&text));
+        readers::arm(&path);
         let metadata = match inner.cache.read(&file, &path) {
             Some(Ok(metadata)) => metadata.as_ref().clone(),
             Some(Err((kind, detail))) => {

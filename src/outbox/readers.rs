@@ -154,8 +154,11 @@ pub(super) fn another_program(_text: &File, _metadata: &Path) -> Option<Duration
 /// Lets the next read of the file at `path` leave its trace, where the last one has left one.
 /// Best effort: what stays sprung is told apart by [`judge`].
 #[cfg(target_os = "linux")]
-pub(super) fn arm(path: &Path, attributes: &fs::Metadata) {
-    let times = Times::of(attributes);
+pub(super) fn arm(path: &Path) {
+    let Ok(attributes) = fs::symlink_metadata(path) else {
+        return;
+    };
+    let times = Times::of(&attributes);
     if times.is_sprung() {
         // Both as they are: only the time of change becomes the present one.
         let times = timestamps(times.accessed, Some(times.modified));
@@ -164,7 +167,18 @@ pub(super) fn arm(path: &Path, attributes: &fs::Metadata) {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn arm(_path: &Path, _attributes: &fs::Metadata) {}
+pub(super) fn arm(_path: &Path) {}
+
+/// Whether a read of the file would leave no trace.
+#[cfg(target_os = "linux")]
+pub(super) fn is_sprung(attributes: &fs::Metadata) -> bool {
+    Times::of(attributes).is_sprung()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_sprung(_attributes: &fs::Metadata) -> bool {
+    false
+}
 
 /// Makes a file that was just written one that nobody has read.
 #[cfg(target_os = "linux")]

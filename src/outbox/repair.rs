@@ -8,6 +8,7 @@ use super::entry::State;
 use super::error::Result;
 use super::lock::{Attempt, FileLock};
 use super::name;
+use super::readers;
 use super::refresh::Written;
 use super::scan::{Found, Place, Snapshot};
 use super::store::{Inner, Outbox};
@@ -22,6 +23,10 @@ impl Inner {
         let look = self.known_index.begin();
         let snapshot = self.snapshot()?;
         let mut has_changed = false;
+        for found in snapshot.entries.iter().filter(|found| found.is_sprung) {
+            readers::arm(&self.disk.path(&found.text_file));
+            readers::arm(&self.disk.path(&found.metadata_file));
+        }
         for entry in &snapshot.done {
             self.remove(&name::metadata_file(entry))?;
             has_changed |= self.remove(&name::done(entry))?;

@@ -16,6 +16,7 @@ use super::index::{self, Index, Line};
 use super::metadata::{Metadata, Microseconds};
 use super::name::{self, FileKind};
 use super::problem::{Problem, ProblemKind};
+use super::readers;
 use super::reading::Cache;
 use super::window::{self, Mark};
 
@@ -50,6 +51,8 @@ pub(super) struct Found {
     pub queued: Microseconds,
     /// A window counts it.
     pub marked: bool,
+    /// Somebody has read its text, and the next one would leave no trace.
+    pub is_sprung: bool,
     /// Its writer may still be at it.
     unsettled: bool,
 }
@@ -443,6 +446,7 @@ fn examine(
         bytes: attributes.len(),
         queued,
         marked: false,
+        is_sprung: readers::is_sprung(&attributes),
         unsettled: metadata.record.is_none() && is_unsettled(&metadata_path),
         metadata,
     }))

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use outbox_support::{Scratch, add, entry, id_of, states, text};
-use smtpmail_core::outbox::{Claim, Outcome, ProblemKind, State, Text, Value};
+use smtpmail_core::outbox::{Claim, Obstacle, Outcome, ProblemKind, State, Text, Unmarked, Value};
 
 /// Runs the built-in with our queue, recording what it sends in the file `sent`:
 /// recipients and the account's variables, then the text's Message-ID; the text goes to `sent-text`.
@@ -239,8 +239,8 @@ fn our_rewriting_makes_old_entries_sendable_by_the_built_in() {
     assert_eq!(sent(&scratch), [r#"("a@x") nil nil 25 nil old"#]);
 }
 
-/// The built-in has read the index and is sending the first message when we
-/// mark the others: it finds none of them.
+/// The built-in has read the index and is sending the first message when we would
+/// mark it and the others: it keeps the first, and finds none of the others.
 #[test]
 fn a_flush_of_the_built_in_beside_ours_sends_nothing_twice() {
     let scratch = Scratch::new();
@@ -259,6 +259,21 @@ fn a_flush_of_the_built_in_beside_ours_sends_nothing_twice() {
         let built_in = threads.spawn(|| emacs(&scratch, code));
         wait_for(&scratch.path().join("is-sending"));
         let listing = outbox.entries().expect("readable");
+        if cfg!(target_os = "linux") {
+            let first = outbox.claim(&listing.entries[0].name);
+            let mut first = first.expect("lockable").expect("it locks nothing");
+            let unmarked = outbox.mark_sending([&mut first]).expect("readable");
+            assert!(
+                matches!(
+                    unmarked[..],
+                    [Unmarked {
+                        why: Obstacle::ReadElsewhere { .. },
+                        ..
+                    }]
+                ),
+                "{unmarked:?}"
+            );
+        }
         let mut claims: Vec<Claim> = listing.entries[1..]
             .iter()
             .map(|entry| outbox.claim(&entry.name).expect("lockable").expect("free"))

@@ -207,29 +207,44 @@ fn our_own_reading_leaves_no_trace() {
 #[test]
 fn a_later_reader_is_seen_although_one_came_before() {
     let scratch = scratch();
-    let flags = statvfs(scratch.path()).expect("a file system").f_flag;
-    let _emacs = AnotherEmacs::start(&scratch);
     let (outbox, entry, [text, metadata]) = one(&scratch, true);
-    age(&[&text, &metadata], 7200);
-    // As after a read an hour ago: later than any change.
-    let hour = SystemTime::now() - Duration::from_secs(3600);
-    for file in [&text, &metadata] {
-        let file = fs::File::options().write(true).open(file).expect("ours");
-        let times = fs::FileTimes::new().set_accessed(hour);
-        file.set_times(times).expect("ours");
+    let looks: [&dyn Fn(); 2] = [&|| drop(outbox.entries().expect("readable")), &|| {
+        drop(claim(&outbox, &entry))
+    }];
+    for look in looks {
+        cat(&[&metadata, &text]);
+        let times = || [accessed(&metadata), accessed(&text)];
+        let before = times();
+        look();
+        assert_eq!(times(), before);
+        // Longer than a tick of the clock by which files are stamped.
+        std::thread::sleep(Duration::from_millis(30));
+        cat(&[&metadata, &text]);
+        let after = times();
+        assert!(
+            after[0] > before[0] && after[1] > before[1],
+            "{before:?} {after:?}"
+        );
     }
-    outbox.entries().expect("readable");
-    let seconds = |time: SystemTime| {
-        let since = time.duration_since(SystemTime::UNIX_EPOCH);
-        i64::try_from(since.expect("after 1970").as_secs()).expect("small")
-    };
-    assert_eq!(accessed(&text).0, seconds(hour));
-    cat(&[&metadata, &text]);
-    assert!(
-        accessed(&text).0 > seconds(hour),
-        "the system notes no readers here: {flags:?}"
-    );
-    assert!(is_read_elsewhere(obstacle(&outbox, &entry)));
+}
+
+/// What was read long ago, and by nobody since, goes at once.
+#[test]
+fn what_was_read_long_ago_goes_at_once() {
+    let scratch = scratch();
+    let (outbox, entry, files) = one(&scratch, true);
+    age(&[&files[0], &files[1]], 7200);
+    let mut claim = claim(&outbox, &entry);
+    // The setting of the times has armed them a moment ago: an Emacs that has a connection
+    // may have read them since, and one that has none has not.
+    let unmarked = outbox.mark_sending([&mut claim]).expect("marked");
+    let hours = Duration::from_secs(7200)..Duration::from_secs(7260);
+    for unmarked in unmarked {
+        let Obstacle::ReadElsewhere { ago } = unmarked.why else {
+            panic!("{unmarked:?}");
+        };
+        assert!(hours.contains(&ago), "{ago:?}");
+    }
 }
 
 /// Tells, as a hook, another program to read at a step.
