@@ -307,11 +307,14 @@ fn claim_all(
 ) -> Vec<(EntryName, Result<Claim, Failure>)> {
     let names: Vec<_> = window.iter().map(|(name, _)| name.clone()).collect();
     let claims = outbox.claim_all(&names);
-    let claimed = window.into_iter().zip(claims).map(|((name, count), claim)| {
-        let claim = claim.map_err(disk_failure);
-        let checked = claim.and_then(|claim| check(&name, count, claim));
-        (name, checked)
-    });
+    let claimed = window
+        .into_iter()
+        .zip(claims)
+        .map(|((name, count), claim)| {
+            let claim = claim.map_err(disk_failure);
+            let checked = claim.and_then(|claim| check(&name, count, claim));
+            (name, checked)
+        });
     claimed.collect()
 }
 

@@ -80,7 +80,10 @@ impl Claim {
         let mut claims: Vec<Result<Option<Self>>> = locked.collect();
         // Whoever marks one hides it before its end goes out: who died between
         // the two has sent nothing.
-        if claims.iter().any(|claim| matches!(claim, Ok(Some(found)) if found.is_hidden)) {
+        if claims
+            .iter()
+            .any(|claim| matches!(claim, Ok(Some(found)) if found.is_hidden))
+        {
             // We have the locks, so whoever marked one of them is dead.
             let marks = marks(inner);
             for claim in &mut claims {
