@@ -51,6 +51,10 @@
   "Match a whole mailbox of one of the usual shapes, with its comma.
 The addr-spec is group 1 (bare) or 2 (after a display name).")
 
+(defconst smtpmail-address--lone-mailbox
+  (concat "\\`[ \t\n]*\\(?:" smtpmail-address--usual-mailbox "\\)\\'")
+  "Match a text that is one such mailbox and nothing else.")
+
 (defvar smtpmail-address--unclosed nil
   "Characters that open something nothing closes later in the text.
 They are then words.  Remembering them keeps the scan linear.")
@@ -212,25 +216,34 @@ kept.  The order is that of STRING; nothing is removed as a duplicate.
 Text that is no address list (RFC 5322 §3.4) signals no error: what it
 may name is returned as it stands, control characters included."
   (save-match-data
-    (with-temp-buffer
-      (insert string)
-      (goto-char (point-min))
-      (while (search-forward "\r\n" nil t)
-        (replace-match "\n" t t))
-      (goto-char (point-min))
-      (let ((smtpmail-address--unclosed nil)
-            (addresses nil))
-        (while (progn (skip-chars-forward " \t\n,")
-                      (not (eobp)))
-          (if (looking-at smtpmail-address--usual-mailbox)
-              (progn
-                (push (or (match-string-no-properties 1)
-                          (match-string-no-properties 2))
-                      addresses)
-                (goto-char (match-end 0)))
-            (setq addresses (nconc (smtpmail-address--read-mailbox)
-                                   addresses))))
-        (nreverse addresses)))))
+    (if (and (string-match smtpmail-address--lone-mailbox string)
+             (not (string-search "\r" string)))
+        ;; Most fields: no buffer is made for it.
+        (list (substring-no-properties
+               (or (match-string 1 string) (match-string 2 string))))
+      (smtpmail-address--read-list string))))
+
+(defun smtpmail-address--read-list (string)
+  "Return the addr-specs in STRING, whatever they are like."
+  (with-temp-buffer
+    (insert string)
+    (goto-char (point-min))
+    (while (search-forward "\r\n" nil t)
+      (replace-match "\n" t t))
+    (goto-char (point-min))
+    (let ((smtpmail-address--unclosed nil)
+          (addresses nil))
+      (while (progn (skip-chars-forward " \t\n,")
+                    (not (eobp)))
+        (if (looking-at smtpmail-address--usual-mailbox)
+            (progn
+              (push (or (match-string-no-properties 1)
+                        (match-string-no-properties 2))
+                    addresses)
+              (goto-char (match-end 0)))
+          (setq addresses (nconc (smtpmail-address--read-mailbox)
+                                 addresses))))
+      (nreverse addresses))))
 
 (provide 'smtpmail-address)
 

@@ -136,6 +136,12 @@ If it has Resent-To, Resent-Cc or Resent-Bcc, only those count."
 
 (defun smtpmail-message--without-repeats (addresses)
   "Return the list ADDRESSES with each mailbox once."
+  (if (null (cdr addresses))
+      addresses
+    (smtpmail-message--distinct addresses)))
+
+(defun smtpmail-message--distinct (addresses)
+  "Do the work of `smtpmail-message--without-repeats' for several ADDRESSES."
   (let ((seen (make-hash-table :test #'equal :size (length addresses))))
     (seq-filter (lambda (address)
                   (let ((key (smtpmail-message--mailbox-key address)))

@@ -10,7 +10,7 @@ use super::disk::{MAX_NAME_TRIES, NewFile};
 use super::entry::{EntryName, Facts, State, StoredVariables};
 use super::error::{ErrorKind, OutboxError, Result};
 use super::header;
-use super::index::Index;
+use super::index;
 use super::metadata::{Metadata, Microseconds, Record};
 use super::name;
 use super::scan::MAX_TEXT_BYTES;
@@ -117,7 +117,8 @@ impl Outbox {
             _ => OutboxError::disk(path, error),
         };
         disk.ensure_directory()?;
-        Index::read(&self.inner.index_path, disk.directory())?;
+        // One that cannot be read could not be brought up to date.
+        index::content(&self.inner.index_path)?;
         let mut facts = entry.facts;
         let mut text = match entry.text {
             Text::Bytes(bytes) => {

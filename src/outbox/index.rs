@@ -32,13 +32,9 @@ pub(super) struct Index {
 impl Index {
     /// Reads the index of `directory`, or another file of such lines.
     pub(super) fn read(path: &Path, directory: &Path) -> Result<Self> {
-        let file = match open_plain(path, false) {
-            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => {
-                return Ok(Self::default());
-            }
-            other => other?,
+        let Some(content) = content(path)? else {
+            return Ok(Self::default());
         };
-        let content = read_bounded(path, &file, MAX_INDEX_BYTES)?;
         let lines = lines(&content, directory);
         Ok(Self {
             exists: true,
@@ -56,6 +52,15 @@ impl Index {
             })
             .collect()
     }
+}
+
+/// What an index holds, if it is there.
+pub(super) fn content(path: &Path) -> Result<Option<Vec<u8>>> {
+    let file = match open_plain(path, false) {
+        Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => return Ok(None),
+        other => other?,
+    };
+    read_bounded(path, &file, MAX_INDEX_BYTES).map(Some)
 }
 
 pub(super) fn lines(content: &[u8], directory: &Path) -> Vec<Line> {
@@ -103,12 +108,16 @@ pub(super) fn amended(
     gone: &[&EntryName],
     new: Option<&EntryName>,
 ) -> Vec<u8> {
-    let gone: HashSet<Vec<u8>> = gone.iter().map(|name| line(directory, name)).collect();
-    let lines = content.split_inclusive(|byte| *byte == b'\n');
-    let mut amended = lines
-        .filter(|line| !gone.contains(*line))
-        .collect::<Vec<_>>()
-        .concat();
+    let mut amended = Vec::with_capacity(content.len() + 256);
+    if gone.is_empty() {
+        amended.extend_from_slice(content);
+    } else {
+        let gone: HashSet<Vec<u8>> = gone.iter().map(|name| line(directory, name)).collect();
+        let lines = content.split_inclusive(|byte| *byte == b'\n');
+        for line in lines.filter(|line| !gone.contains(*line)) {
+            amended.extend_from_slice(line);
+        }
+    }
     if let Some(name) = new {
         amended.extend(line(directory, name));
     }
@@ -128,6 +137,14 @@ impl Parents<'_> {
     const MAX_SPELLINGS: usize = 16;
 
     fn entry(&mut self, line: &str) -> Option<EntryName> {
+        // As we write them: nearly all.
+        let inside = self.directory.to_str().and_then(|directory| {
+            let rest = line.strip_prefix(directory)?.strip_prefix('/')?;
+            (!rest.contains('/') && !rest.ends_with('.')).then_some(rest)
+        });
+        if let Some(name) = inside {
+            return EntryName::new(name);
+        }
         let path = Path::new(line);
         // `file_name' would silently look through a trailing slash or dot.
         if !matches!(path.components().next_back(), Some(Component::Normal(_)))

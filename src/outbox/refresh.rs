@@ -134,6 +134,12 @@ impl Inner {
         self.sync_index_directory()
     }
 
+    /// How many entries the index lists, if it is as this process left it.
+    pub(super) fn known_length(&self) -> Option<usize> {
+        let (_, content) = self.index_if_known()?;
+        Some(content.iter().filter(|byte| **byte == b'\n').count())
+    }
+
     /// The index, if it is as this process left it and that is not long ago.
     fn index_if_known(&self) -> Option<(File, Vec<u8>)> {
         if !self.known_index.is_fresh() {

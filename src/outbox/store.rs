@@ -188,6 +188,9 @@ impl Outbox {
     /// # Errors
     /// `Disk`, `Hostile`.
     pub fn indexed(&self) -> Result<usize> {
+        if let Some(length) = self.inner.known_length() {
+            return Ok(length);
+        }
         let index = Index::read(&self.inner.index_path, self.directory())?;
         Ok(index.lines.len())
     }
