@@ -119,6 +119,8 @@ The list follows the queue by itself.  What a message may be:
 
 waiting    it goes with the next \\[smtpmail-outbox-list-send-all]
 deferred   a server or the network said \"not now\"; it waits
+stuck      it was to go in the background and needs you: a login, or your word;
+           \\[smtpmail-outbox-list-send] sends it
 scheduled  it waits for a time
 held       it stays until you release it
 sending    it is on its way just now

@@ -170,7 +170,7 @@ SETTINGS are more of it."
 
 (ert-deftest smtpmail-background-state-in-the-list ()
   "The outbox shows when this Emacs tries again, and what waits for the user."
-  (smtpmail-background-tests--with (_server "--on" "mail=reply 451 4.7.1 Later")
+  (smtpmail-background-tests--with (server "--on" "mail#1=reply 451 4.7.1 Later")
     (let ((smtpmail-background--refusal-pause 1000)
           (state (lambda ()
                    (smtpmail-outbox-list--state
@@ -183,7 +183,15 @@ SETTINGS are more of it."
                                (smtpmail-outbox-list--time
                                 (smtpmail-background-mail-time mail)))))
         (smtpmail-background-stop mail)
-        (should (equal (funcall state) "stuck"))))))
+        (should (equal (funcall state) "stuck")))
+      (save-window-excursion
+        (smtpmail-outbox)
+        (smtpmail-outbox-list-send)
+        (kill-buffer))
+      (should (smtpmail-test-message server))
+      (should-not (smtpmail-background-tests--states))
+      (should-not smtpmail-background--mails)
+      (should (equal smtpmail-mode-line-string "")))))
 
 (ert-deftest smtpmail-background-accounts-every-setting-holds-now-and-later ()
   "For a message that is waited for, from the queue, and in the background."

@@ -68,7 +68,8 @@ class Emacs:
     def __init__(self, soak, first):
         job = soak.directory / "job.el"
         job.write_text(soak.job(first))
-        command = [EMACS, "-nw", "-Q", "--eval", "(setq load-prefer-newer t)",
+        command = [EMACS, "-nw", "-Q",
+                   "--eval", "(setq load-prefer-newer t native-comp-deferred-compilation nil)",
                    "-L", soak.lisp, "-l", ROOT / "test/soak/soak.el", "-l", job]  # fmt: skip
         environment = {**os.environ, "HOME": str(soak.directory / "home"), "TERM": "screen",
                        "LC_ALL": "C.UTF-8"}  # fmt: skip
