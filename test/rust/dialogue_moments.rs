@@ -1,16 +1,15 @@
 //! Moments of a dialogue that no transcript brings about, for they are no lines:
 //! what came together, how long the connection lay idle, and exact limits.
 
-use std::sync::Arc;
+mod logins;
 
 use smtpmail_core::smtp::command::{Command, Line};
 use smtpmail_core::smtp::dialogue::{
-    Dialogue, Input, LoginAnswer, MAX_COMMAND_OCTETS_IN_FLIGHT, MessageId, Output,
+    Dialogue, Input, MAX_COMMAND_OCTETS_IN_FLIGHT, MAX_MESSAGES_IN_FLIGHT, MessageId, Output,
     RefusedRecipients, SpeedUp, Verdict,
 };
 use smtpmail_core::smtp::failure::{Failure, FailureKind, Phase};
 use smtpmail_core::smtp::reply::Reply;
-use smtpmail_core::smtp::sasl::{Credentials, Mechanism};
 use smtpmail_core::smtp::secret::Secret;
 
 use super::dialogue_support::{mailbox, message, plan};
@@ -28,7 +27,10 @@ impl Driven {
         driven.hear(220);
         let lines = [&["mx"], extensions].concat();
         let lines = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
-        let outputs = driven.handle(Input::Reply(Reply::new(250, lines)));
+        let mut outputs = driven.handle(Input::Reply(Reply::new(250, lines)));
+        if matches!(outputs[..], [Output::Ask(_)]) {
+            outputs = driven.handle(Input::Login(None));
+        }
         assert!(matches!(outputs.last(), Some(Output::Ready)), "{outputs:?}");
         driven
     }
@@ -48,8 +50,12 @@ impl Driven {
     }
 
     /// The connection is gone; whether that is put down to a speed-up.
-    fn blames(mut self, speed_up: SpeedUp) -> bool {
-        let failure = Failure::new(FailureKind::Closed, Phase::Mail, "gone");
+    fn blames(self, speed_up: SpeedUp) -> bool {
+        self.blames_for(FailureKind::Closed, speed_up)
+    }
+
+    fn blames_for(mut self, kind: FailureKind, speed_up: SpeedUp) -> bool {
+        let failure = Failure::new(kind, Phase::Mail, "gone");
         let outputs = self.handle(Input::Closed(failure));
         let blamed =
             |output: &Output| matches!(output, Output::SwitchOff(off, _) if *off == speed_up);
@@ -172,6 +178,65 @@ fn that_a_connection_is_gone_after_a_rest_is_no_fault_of_a_speed_up() {
     let mut alive = under_way(true);
     alive.hear(250);
     assert!(alive.blames(SpeedUp::Pipelining));
+}
+
+#[test]
+fn pipelining_is_blamed_where_commands_were_dropped() {
+    // After so many replies two, then one, of MAIL, RCPT and DATA are unanswered.
+    for (replies, closed, silent) in [(0, true, false), (1, true, true), (2, false, false)] {
+        for (kind, blamed) in [
+            (FailureKind::Closed, closed),
+            (FailureKind::Timeout, silent),
+        ] {
+            let mut driven = Driven::ready(&["PIPELINING"]);
+            driven.send(0);
+            for _ in 0..replies {
+                driven.hear(250);
+            }
+            let found = driven.blames_for(kind, SpeedUp::Pipelining);
+            assert_eq!(found, blamed, "{kind:?} after {replies}");
+        }
+    }
+}
+
+#[test]
+fn a_text_for_several_waits_for_them_if_it_is_large() {
+    for (octets, last) in [(1 << 20, "BDAT"), ((1 << 20) + 1, "RCPT")] {
+        let mut driven = Driven::ready(&CHUNKS);
+        let outputs = driven.handle(Input::NextMessage(message(0, 2, octets)));
+        assert_eq!(said(&outputs).pop().as_deref(), Some(last), "{octets}");
+    }
+}
+
+#[test]
+fn a_refused_reset_ends_the_connection_unless_a_text_is_out() {
+    let mut driven = Driven::ready(&["CHUNKING"]);
+    driven.send(0);
+    driven.hear(250);
+    driven.hear(250);
+    driven.handle(Input::TextSent);
+    assert!(matches!(verdict(&driven.hear(554)), Verdict::Failed(_)));
+    assert_eq!(driven.send(1), ["RSET"]);
+    let outputs = driven.hear(500);
+    assert!(matches!(
+        outputs.last(),
+        Some(Output::Done(Some(failure))) if failure.phase == Phase::Idle
+    ));
+    // What it meant to a text, the replies behind it tell.
+    let told = second(two_texts_out(250), &[500, 250, 250, 250]);
+    assert!(matches!(told, Some(Verdict::Accepted(_))));
+}
+
+#[test]
+fn commands_are_tried_between_messages_only() {
+    let mut driven = Driven::ready(&CHUNKS);
+    let outputs = driven.handle(Input::Try(Command::Rset));
+    assert_eq!(said(&outputs), ["RSET"]);
+    // Not while the reply to one is due.
+    assert!(driven.handle(Input::Try(Command::Rset)).is_empty());
+    assert!(matches!(driven.hear(250)[..], [Output::Heard(_)]));
+    driven.send(0);
+    assert!(driven.handle(Input::Try(Command::Rset)).is_empty());
 }
 
 #[test]
@@ -306,6 +371,8 @@ fn a_server_that_goes_on_after_its_farewell_is_heard() {
     // To RSET, whatever became of the message before it.
     assert!(second(two_texts_out(250), &[421]).is_none());
     assert!(accepted(second(two_texts_out(250), &[421, 250, 250, 250])));
+    // Nothing is begun behind it.
+    assert!(two_texts_out(421).send(2).is_empty());
     // After a farewell the reply to RSET says nothing of BDAT; after a BDAT that
     // was not known a refused RSET says that the text was taken for commands.
     for code in [250, 500] {
@@ -321,63 +388,17 @@ fn a_server_that_goes_on_after_its_farewell_is_heard() {
     ));
 }
 
-/// What comes out when a login with this user and password begins.
-fn login_begins(user: &str, password: &str, mechanism: Mechanism) -> Vec<Output> {
-    let mut plan = plan(0);
-    plan.login = Some(LoginAnswer {
-        credentials: Arc::new(Credentials {
-            user: user.into(),
-            secret: Secret::from(password),
-            authzid: None,
-        }),
-        mechanisms: vec![mechanism],
-        required: true,
-    });
-    let mut driven = Driven(Dialogue::new(plan));
-    driven.hear(220);
-    let lines = ["mx", "PIPELINING", "AUTH PLAIN XOAUTH2"];
-    let lines = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
-    driven.handle(Input::Reply(Reply::new(250, lines)))
-}
-
 #[test]
-fn an_initial_response_goes_on_the_line_if_it_fits() {
-    // "AUTH PLAIN " and 496 octets of base64 and CRLF are less than 512; 500 are one
-    // too many. Only what was said whole may carry an envelope.
-    for (octets, fits) in [(372, true), (373, false)] {
-        let password = "p".repeat(octets - "\0tim\0".len());
-        let outputs = login_begins("tim", &password, Mechanism::Plain);
-        let wire = outputs.iter().find_map(|output| match output {
-            Output::Send(commands) => {
-                let mut wire = Vec::new();
-                commands
-                    .iter()
-                    .for_each(|command| command.write_to(&mut wire));
-                Some(wire)
-            }
-            _ => None,
-        });
-        let length = wire.expect("AUTH").len();
-        assert_eq!(length, if fits { 509 } else { "AUTH PLAIN\r\n".len() });
-        let carries = outputs
-            .iter()
-            .any(|output| matches!(output, Output::LoggingIn));
-        assert_eq!(carries, fits);
+fn as_many_messages_are_wanted_as_can_be_under_way() {
+    for (extensions, window) in [
+        (&CHUNKS[..], MAX_MESSAGES_IN_FLIGHT),
+        (&["PIPELINING"], 2),
+        (&["CHUNKING"], 2),
+        // A login that is demanded has to find nothing else under way.
+        (&["PIPELINING", "CHUNKING", "AUTH PLAIN"], 1),
+    ] {
+        let driven = Driven::ready(extensions);
+        assert_eq!(driven.0.message_window(), window, "{extensions:?}");
     }
-    let outputs = login_begins("tim", "token", Mechanism::Xoauth2);
-    assert!(
-        !outputs
-            .iter()
-            .any(|output| matches!(output, Output::LoggingIn))
-    );
-}
-
-#[test]
-fn what_the_last_mechanism_cannot_say_is_told() {
-    let outputs = login_begins("t\0m", "tanstaaf", Mechanism::Plain);
-    let Some(Output::Done(Some(failure))) = outputs.last() else {
-        panic!("{outputs:?}");
-    };
-    assert_eq!(failure.kind, FailureKind::Authentication);
-    assert!(failure.text.contains("user name"), "{}", failure.text);
+    assert_eq!(two_texts_out(421).0.message_window(), 0);
 }

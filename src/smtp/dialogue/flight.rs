@@ -118,14 +118,7 @@ impl Dialogue {
         }
         if !transaction.text_sent {
             // There is no way to stop in the middle of a text but this one.
-            let failure = Failure::from_reply(Phase::Text, reply);
-            return match chunk && refused {
-                true => {
-                    self.finish(id, abandoned.unwrap_or(Verdict::Failed(failure.clone())));
-                    self.end_beside(failure)
-                }
-                false => self.end(failure),
-            };
+            return self.end(Failure::from_reply(Phase::Text, reply));
         }
         if chunk && abandoned.is_none() && self.is_of_an_address(reply) {
             return self.on_chunk_unanswered(failure);

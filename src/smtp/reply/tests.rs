@@ -82,6 +82,26 @@ fn forms_that_servers_send() {
 }
 
 #[test]
+fn what_was_read_is_let_go() {
+    let mut reader = ReplyReader::default();
+    for _ in 0..1000 {
+        reader.feed(b"250 ok\r\n");
+        assert!(reader.next_reply().is_ok_and(|reply| reply.is_some()));
+    }
+    assert!(reader.buffer.len() < 20, "{} octets", reader.buffer.len());
+}
+
+#[test]
+fn how_a_reply_is_shown() {
+    let reply = Reply::new(250, vec![b"2.0.0 a\x07".to_vec(), b"2.0.0 b".to_vec()]);
+    let lines: Vec<_> = reply.trace_lines().collect();
+    assert_eq!(lines, ["250-2.0.0 a^G", "250 2.0.0 b"]);
+    assert_eq!(format!("{reply:?}"), "Reply(250 2.0.0 a^G b)");
+    let single: Vec<_> = Reply::new(354, vec![]).trace_lines().collect();
+    assert_eq!(single, ["354 "]);
+}
+
+#[test]
 fn what_stands_behind_a_reply() {
     for (stream, behind) in [
         (&b"250 ok\r\n"[..], None),
@@ -131,6 +151,12 @@ fn floods_are_cut_off() {
     assert_eq!(read_in_pieces(&long, 1000), Err(ReplyError::LineTooLong));
     let fits = [b"250 ".as_slice(), &vec![b'x'; MAX_LINE - 6], b"\r\n"].concat();
     assert!(read_in_pieces(&fits, 1).is_ok());
+    // Also before its end comes.
+    let mut reader = ReplyReader::default();
+    reader.feed(&long[..MAX_LINE]);
+    assert_eq!(reader.next_reply(), Ok(None));
+    reader.feed(b"x");
+    assert_eq!(reader.next_reply(), Err(ReplyError::LineTooLong));
     // RFC 4954 §4: a challenge may be that long.
     let challenge = [b"334 ".as_slice(), &vec![b'x'; 12_288], b"\r\n"].concat();
     assert!(read_in_pieces(&challenge, challenge.len()).is_ok());
