@@ -59,10 +59,12 @@
 
 (defun smtpmail-setup--settings (setup)
   "Return SETUP as the settings of an account."
-  (list :server (smtpmail-setup-server setup)
-        :service (smtpmail-setup-service setup)
-        :security (smtpmail-setup-security setup)
-        :user (smtpmail-setup-user setup)))
+  `( :server ,(smtpmail-setup-server setup)
+     :service ,(smtpmail-setup-service setup)
+     :security ,(smtpmail-setup-security setup)
+     :user ,(smtpmail-setup-user setup)
+     ,@(and smtpmail-token-command
+            (list :token-command smtpmail-token-command))))
 
 (defun smtpmail-setup--bindings (setup)
   "Return the bindings in which mail goes over the account of SETUP."
@@ -161,16 +163,17 @@
 
 (defun smtpmail-setup--read-address ()
   "Ask for the mail address."
-  (let* ((default (smtpmail-user-mail-address))
-         (address (string-trim
-                   (read-string (if default
-                                    (format "Your mail address (default %s): " default)
-                                  "Your mail address: ")
-                                nil nil default))))
-    (unless (string-match-p "\\`[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\\'"
-                            address)
-      (user-error "Not a mail address: %s" (smtpmail-visible-text address)))
-    address))
+  (let ((default (smtpmail-user-mail-address)))
+    (string-trim (read-string (if default
+                                  (format "Your mail address (default %s): " default)
+                                "Your mail address: ")
+                              nil nil default))))
+
+(defun smtpmail-setup--check-address (address)
+  "Signal an error unless ADDRESS may be a mail address."
+  (unless (string-match-p "\\`[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\\'"
+                          address)
+    (user-error "Not a mail address: %s" (smtpmail-visible-text address))))
 
 (defun smtpmail-setup--label (candidate)
   "Return CANDIDATE as it is offered."
@@ -496,6 +499,7 @@ you choose, by auth-source.  Quitting leaves all as it was."
   (interactive (list (smtpmail-setup--read-address) current-prefix-arg))
   (unless (smtpmail-auth-can-prompt-p)
     (error "There is nobody to ask"))
+  (smtpmail-setup--check-address address)
   (let ((setup (smtpmail-setup--make :address address :user address))
         (windows (current-window-configuration))
         (left nil)
