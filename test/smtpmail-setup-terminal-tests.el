@@ -244,6 +244,35 @@ from jane@example\\.org): ")
         (should (string-search "\"jane@example.org\" :server \"localhost\"" custom))
         (smtpmail-test-should-hide-canary custom)))))
 
+(ert-deftest smtpmail-setup-terminal-tests-wrong-port ()
+  "A wrong port is told and changed; the password need not be typed again.
+A test mail saves nothing, and leaves no password behind."
+  (smtpmail-test-with-server (server smtpmail-setup-terminal-tests--server)
+    (let ((other (copy-sequence server)))
+      (setf (smtpmail-test-server-port other) (smtpmail-test-quiet-port))
+      (smtpmail-setup-terminal-tests--fresh
+       server
+       (lambda (terminal)
+         (smtpmail-setup-terminal-tests--begin terminal other)
+         (smtpmail-terminal-type terminal smtpmail-test-canary)
+         (smtpmail-terminal-shows terminal "It does not work")
+         (smtpmail-terminal-shows terminal "Nothing listens at port")
+         (smtpmail-terminal-keys terminal "p")
+         (smtpmail-terminal-shows terminal "^Port (465")
+         (smtpmail-terminal-type terminal
+                                 (number-to-string (smtpmail-test-server-port server)))
+         (smtpmail-terminal-shows terminal "^Protected by (default STARTTLS)")
+         (smtpmail-terminal-keys terminal "Enter")
+         (smtpmail-terminal-shows terminal "Try it (t)")
+         (smtpmail-terminal-keys terminal "t")
+         (smtpmail-terminal-shows terminal "It works")
+         (smtpmail-terminal-keys terminal "m")
+         (smtpmail-terminal-shows terminal "Sent a test mail")
+         (smtpmail-terminal-keys terminal "q")
+         (smtpmail-terminal-shows terminal "^Sent a test mail")
+         (should (smtpmail-test-message server))
+         (smtpmail-setup-terminal-tests--untouched terminal))))))
+
 (ert-deftest smtpmail-setup-terminal-tests-own-certificate ()
   "A certificate that nobody signed is asked about, and shown; then it works."
   (smtpmail-test-with-server (server smtpmail-setup-terminal-tests--server
