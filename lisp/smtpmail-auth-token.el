@@ -83,7 +83,12 @@ token."
     (unwind-protect
         (progn
           (with-current-buffer output (set-buffer-multibyte nil))
-          (setq process (smtpmail-auth-token--start command output errors))
+          (setq process
+                (condition-case why
+                    (smtpmail-auth-token--start command output errors)
+                  (error (error "No token: the program %s cannot be run: %s"
+                                (smtpmail-visible-text (car command))
+                                (error-message-string why)))))
           (smtpmail-auth-token--wait process)
           (smtpmail-auth-token--read process output errors))
       (when process (delete-process process))
@@ -134,7 +139,7 @@ token."
       (when (< told (float-time))
         (setq told end)
         (message "Waiting for a token by %s (C-g stops)"
-                 (car (process-command process))))
+                 (smtpmail-visible-text (car (process-command process)))))
       (accept-process-output process 0.1))
     ;; What it said at its end.
     (unless (process-live-p process)

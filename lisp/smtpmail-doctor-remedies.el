@@ -71,8 +71,10 @@ TEXT is what was found, REMEDY the sentence that cures it."
 (defun smtpmail-doctor-findings--guess (facts port security)
   "Return what is seen at PORT of the server of FACTS with SECURITY, or nil.
 It is nil unless a server greets there, or shows a certificate."
-  (let ((seen (smtpmail-doctor-probe
-               (append (list :port port :security security
+  (let* (;; Whoever asked for the port is not asked about another one.
+         (smtpmail-doctor-probe-ask nil)
+         (seen (smtpmail-doctor-probe
+                (append (list :port port :security security
                              :login-required nil :sender nil
                              :connect-timeout
                              smtpmail-doctor-findings--guess-patience

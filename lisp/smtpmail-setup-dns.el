@@ -138,8 +138,10 @@ The server is the first of `dns-servers'."
         (end (+ (float-time) smtpmail-setup-dns--seconds)))
     (unwind-protect
         (progn
-          (pcase-dolist (`(,name ,type) questions)
-            (push (smtpmail-setup-dns--ask name type) cells))
+          ;; A quit must find every process in its cell.
+          (let ((inhibit-quit t))
+            (pcase-dolist (`(,name ,type) questions)
+              (push (smtpmail-setup-dns--ask name type) cells)))
           (while (and (seq-some #'smtpmail-setup-dns--waiting-p cells)
                       (< (float-time) end))
             (accept-process-output nil 0.05))

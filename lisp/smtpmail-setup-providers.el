@@ -82,7 +82,6 @@ where the administrator allows SMTP AUTH with it")
       ("OVH" "ssl0.ovh.net" 465 ssl () ("mail.ovh.net") nil)
       ("IONOS" "smtp.ionos.de" 465 ssl () ("kundenserver.de") nil)
       ("Strato" "smtp.strato.de" 465 ssl () ("rzone.de") nil)
-      ("Free" "smtp.free.fr" 465 ssl ("free.fr") ("free.fr") nil)
       ("Orange" "smtp.orange.fr" 465 ssl ("orange.fr" "wanadoo.fr") () nil)
       ("Yandex" "smtp.yandex.com" 465 ssl
        ("yandex.com" "yandex.ru" "ya.ru") ("yandex.net" "yandex.ru") ,app)

@@ -169,7 +169,10 @@ No login is tried.  Quitting ends all of them."
     (unwind-protect
         (progn
           (dolist (guess guesses)
-            (push (smtpmail-setup-search--open guess) looks))
+            (let ((request (smtpmail-setup-search--request guess))
+                  ;; A quit must find every process among them.
+                  (inhibit-quit t))
+              (push (smtpmail-setup-search--open request) looks)))
           (while (and (seq-some (pcase-lambda (`(,_ ,delivery . ,_)) delivery) looks)
                       (< (float-time) end))
             (mapc #'smtpmail-setup-search--serve looks)
@@ -179,12 +182,11 @@ No login is tried.  Quitting ends all of them."
         (when delivery (smtpmail-module--cancel delivery))
         (delete-process process)))))
 
-(defun smtpmail-setup-search--open (guess)
-  "Begin to look at GUESS; return a list (FACTS DELIVERY PROCESS)."
-  (let* ((request (smtpmail-setup-search--request guess))
-         (process (make-pipe-process :name "smtpmail setup" :noquery t
-                                     :coding 'no-conversion
-                                     :filter #'ignore :sentinel #'ignore)))
+(defun smtpmail-setup-search--open (request)
+  "Begin what REQUEST says; return a list (FACTS DELIVERY PROCESS)."
+  (let ((process (make-pipe-process :name "smtpmail setup" :noquery t
+                                    :coding 'no-conversion
+                                    :filter #'ignore :sentinel #'ignore)))
     (list (smtpmail-doctor-probe--make :request request)
           (smtpmail-module--open request process)
           process)))

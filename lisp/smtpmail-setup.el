@@ -51,6 +51,7 @@
   (typed nil :documentation "Non-nil: a password was typed.")
   (findings nil :documentation "What the last try found, or nil.")
   (changes nil :documentation "What is about to be saved: ((VARIABLE . VALUE) ...).")
+  (kept nil :documentation "Non-nil: the settings are in force from now on.")
   (store nil :documentation "Where the password was saved, or nil.")
   (done nil :documentation "Sentences about what was saved and sent."))
 
@@ -59,10 +60,12 @@
 
 (defun smtpmail-setup--settings (setup)
   "Return SETUP as the settings of an account."
-  (list :server (smtpmail-setup-server setup)
-        :service (smtpmail-setup-service setup)
-        :security (smtpmail-setup-security setup)
-        :user (smtpmail-setup-user setup)))
+  `( :server ,(smtpmail-setup-server setup)
+     :service ,(smtpmail-setup-service setup)
+     :security ,(smtpmail-setup-security setup)
+     :user ,(smtpmail-setup-user setup)
+     ,@(and smtpmail-token-command
+            (list :token-command smtpmail-token-command))))
 
 (defun smtpmail-setup--bindings (setup)
   "Return the bindings in which mail goes over the account of SETUP."
@@ -161,16 +164,17 @@
 
 (defun smtpmail-setup--read-address ()
   "Ask for the mail address."
-  (let* ((default (smtpmail-user-mail-address))
-         (address (string-trim
-                   (read-string (if default
-                                    (format "Your mail address (default %s): " default)
-                                  "Your mail address: ")
-                                nil nil default))))
-    (unless (string-match-p "\\`[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\\'"
-                            address)
-      (user-error "Not a mail address: %s" (smtpmail-visible-text address)))
-    address))
+  (let ((default (smtpmail-user-mail-address)))
+    (string-trim (read-string (if default
+                                  (format "Your mail address (default %s): " default)
+                                "Your mail address: ")
+                              nil nil default))))
+
+(defun smtpmail-setup--check-address (address)
+  "Signal an error unless ADDRESS may be a mail address."
+  (unless (string-match-p "\\`[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\\'"
+                          address)
+    (user-error "Not a mail address: %s" (smtpmail-visible-text address))))
 
 (defun smtpmail-setup--label (candidate)
   "Return CANDIDATE as it is offered."
@@ -181,7 +185,8 @@
   "Let the server of SETUP be CANDIDATE."
   (setf (smtpmail-setup-server setup) (plist-get candidate :server)
         (smtpmail-setup-service setup) (plist-get candidate :service)
-        (smtpmail-setup-security setup) (plist-get candidate :security)
+        (smtpmail-setup-security setup)
+        (or (plist-get candidate :security) 'starttls)
         (smtpmail-setup-source setup) (plist-get candidate :source)
         (smtpmail-setup-note setup) (plist-get candidate :note)
         (smtpmail-setup-doubt setup) (plist-get candidate :doubt)
@@ -289,6 +294,15 @@ smtp.example.org): " (smtpmail-setup-server setup))))))
                   (smtpmail-visible-text (smtpmail-setup-user setup))
                   (smtpmail-visible-text (smtpmail-setup-server setup))))))
 
+(defun smtpmail-setup--change-port (setup)
+  "Ask for another port of SETUP's server; the password typed for it stays."
+  (let ((secret (smtpmail-setup--secret setup)))
+    (smtpmail-setup--forget setup)
+    (unwind-protect
+        (smtpmail-setup--read-port setup)
+      (when secret
+        (smtpmail-setup--remember setup secret)))))
+
 (defun smtpmail-setup--known-password-p (setup)
   "Return non-nil if there is a password for SETUP already."
   (smtpmail-accounts-with (smtpmail-setup--bindings setup)
@@ -365,10 +379,12 @@ smtp.example.org): " (smtpmail-setup-server setup))))))
                  "this session only: this Emacs has no init file")))
     (cond
      ((null changes)
+      (setf (smtpmail-setup-kept setup) t)
       (smtpmail-setup--done setup "The settings were so already."))
      ((progn (smtpmail-setup--show setup)
              (y-or-n-p (format "Save what is to be set, in %s? " file)))
       (smtpmail-setup-save-settings changes)
+      (setf (smtpmail-setup-kept setup) t)
       (smtpmail-setup--done
        setup "Saved %s in %s.  To change it: M-x smtpmail-setup again, or M-x \
 customize-group RET smtpmail."
@@ -443,7 +459,7 @@ arrives." address))
   (pcase key
     (?t (smtpmail-setup--try setup))
     (?s (smtpmail-setup--forget setup) (smtpmail-setup--read-server setup))
-    (?p (smtpmail-setup--forget setup) (smtpmail-setup--read-port setup))
+    (?p (smtpmail-setup--change-port setup))
     (?e (smtpmail-setup--read-security setup))
     (?u (smtpmail-setup--read-user setup))
     (?w (when (smtpmail-setup-user setup) (smtpmail-setup--read-password setup)))
@@ -496,6 +512,7 @@ you choose, by auth-source.  Quitting leaves all as it was."
   (interactive (list (smtpmail-setup--read-address) current-prefix-arg))
   (unless (smtpmail-auth-can-prompt-p)
     (error "There is nobody to ask"))
+  (smtpmail-setup--check-address address)
   (let ((setup (smtpmail-setup--make :address address :user address))
         (windows (current-window-configuration))
         (left nil)
@@ -510,7 +527,7 @@ you choose, by auth-source.  Quitting leaves all as it was."
           (setq left t))
       (setq saved (smtpmail-setup-done setup))
       ;; Who has saved the account, but not the password, wants to send now.
-      (unless saved
+      (unless (smtpmail-setup-kept setup)
         (smtpmail-setup--forget setup))
       (unless (and left saved)
         (set-window-configuration windows)))

@@ -33,6 +33,7 @@
 (defvar smtpmail-smtp-user nil)
 (defvar smtpmail-auth-supported '(cram-md5 plain login))
 (defvar smtpmail-servers-requiring-authorization nil)
+(defvar smtpmail-token-command nil)
 
 (defconst smtpmail-auth-tests--lisp
   (file-name-directory (locate-library "smtpmail-auth"))

@@ -44,6 +44,12 @@ It can save, and it trusts SERVER's certificate."
            user-init-file (concat tests-directory "none.el")
            custom-file (concat tests-directory "custom.el"))
      (require 'smtpmail-setup)
+     ;; What was begun before these forms swallows a C-g, too.
+     (setq native-comp-jit-compilation nil
+           native-comp-deferred-compilation nil)
+     (dolist (process (process-list))
+       (when (string-prefix-p "Compiling" (process-name process))
+         (delete-process process)))
      (global-set-key
       (kbd "<f8>")
       (lambda () (interactive)
@@ -71,12 +77,16 @@ It can save, and it trusts SERVER's certificate."
   (should-not (smtpmail-setup-terminal-tests--file terminal "custom.el"))
   (should-not (smtpmail-setup-terminal-tests--file terminal ".authinfo")))
 
-(defun smtpmail-setup-terminal-tests--begin (terminal server)
-  "Begin at TERMINAL to set SERVER up by hand, as far as the password."
-  (smtpmail-terminal-keys terminal "C-u" "M-x")
+(defun smtpmail-setup-terminal-tests--call (terminal address &rest prefix)
+  "Call the command at TERMINAL for ADDRESS, after PREFIX, keys."
+  (apply #'smtpmail-terminal-keys terminal (append prefix '("M-x")))
   (smtpmail-terminal-type terminal "smtpmail-setup")
   (smtpmail-terminal-shows terminal "^Your mail address (default me@example\\.org): ")
-  (smtpmail-terminal-type terminal "jane@example.org")
+  (smtpmail-terminal-type terminal address))
+
+(defun smtpmail-setup-terminal-tests--begin (terminal server)
+  "Begin at TERMINAL to set SERVER up by hand, as far as the password."
+  (smtpmail-setup-terminal-tests--call terminal "jane@example.org" "C-u")
   (smtpmail-terminal-shows terminal "^Server that takes your mail")
   (smtpmail-terminal-type terminal "localhost")
   (smtpmail-terminal-shows terminal "^Port (465: TLS")
@@ -234,6 +244,52 @@ from jane@example\\.org): ")
         (should (string-search "\"jane@example.org\" :server \"localhost\"" custom))
         (smtpmail-test-should-hide-canary custom)))))
 
+(ert-deftest smtpmail-setup-terminal-tests-wrong-port ()
+  "A wrong port is told and changed; the password need not be typed again.
+A test mail saves nothing, and leaves no password behind."
+  (smtpmail-test-with-server (server smtpmail-setup-terminal-tests--server)
+    (let ((other (copy-sequence server)))
+      (setf (smtpmail-test-server-port other) (smtpmail-test-quiet-port))
+      (smtpmail-setup-terminal-tests--fresh
+       server
+       (lambda (terminal)
+         (smtpmail-setup-terminal-tests--begin terminal other)
+         (smtpmail-terminal-type terminal smtpmail-test-canary)
+         (smtpmail-terminal-shows terminal "It does not work")
+         (smtpmail-terminal-shows terminal "Nothing listens at port")
+         (smtpmail-terminal-keys terminal "p")
+         (smtpmail-terminal-shows terminal "^Port (465")
+         (smtpmail-terminal-type terminal
+                                 (number-to-string (smtpmail-test-server-port server)))
+         (smtpmail-terminal-shows terminal "^Protected by (default STARTTLS)")
+         (smtpmail-terminal-keys terminal "Enter")
+         (smtpmail-terminal-shows terminal "Try it (t)")
+         (smtpmail-terminal-keys terminal "t")
+         (smtpmail-terminal-shows terminal "It works")
+         (smtpmail-terminal-keys terminal "m")
+         (smtpmail-terminal-shows terminal "Sent a test mail")
+         (smtpmail-terminal-keys terminal "q")
+         (smtpmail-terminal-shows terminal "^Sent a test mail")
+         (should (smtpmail-test-message server))
+         (smtpmail-setup-terminal-tests--untouched terminal))))))
+
+(ert-deftest smtpmail-setup-terminal-tests-own-certificate ()
+  "A certificate that nobody signed is asked about, and shown; then it works."
+  (smtpmail-test-with-server (server smtpmail-setup-terminal-tests--server
+                                     "--cert" "selfsigned")
+    (smtpmail-setup-terminal-tests--fresh
+     server
+     (lambda (terminal)
+       (smtpmail-setup-terminal-tests--begin terminal server)
+       (smtpmail-terminal-type terminal smtpmail-test-canary)
+       (smtpmail-terminal-shows terminal "self-signed")
+       (smtpmail-terminal-keys terminal "o")
+       (smtpmail-terminal-shows terminal "It works")
+       (smtpmail-terminal-shows terminal "warning  Certificate")
+       (smtpmail-terminal-keys terminal "q")
+       (smtpmail-terminal-shows terminal "^Nothing was saved")
+       (smtpmail-setup-terminal-tests--untouched terminal)))))
+
 ;;;; With a DNS
 
 (defconst smtpmail-setup-terminal-tests--screen
@@ -256,10 +312,7 @@ The buffer is the one that the manual shows."
           (smtpmail-setup-terminal-tests--fresh
            server
            (lambda (terminal)
-             (smtpmail-terminal-keys terminal "M-x")
-             (smtpmail-terminal-type terminal "smtpmail-setup")
-             (smtpmail-terminal-shows terminal "^Your mail address")
-             (smtpmail-terminal-type terminal "jane@example.org")
+             (smtpmail-setup-terminal-tests--call terminal "jane@example.org")
              (smtpmail-terminal-shows
               terminal "^Server, or another one (default smtp\\.example\\.org port 465, \
 TLS from the beginning): ")
@@ -287,6 +340,63 @@ TLS from the beginning): ")
 (buffer-string)))")
              (smtpmail-setup-terminal-tests--compare
               (smtpmail-terminal-note terminal "buffer"))))))))))
+
+(ert-deftest smtpmail-setup-terminal-tests-silent-dns ()
+  "\\`C-g' ends the look-up in a DNS that does not answer, and leaves nothing."
+  (smtpmail-setup-terminal-tests--in-own-network
+   '((require 'smtpmail-setup-terminal-tests)
+     (tests-with-zone
+      '(("_submissions._tcp.example.org SRV" . "silence")
+        ("_submission._tcp.example.org SRV" . "silence")
+        ("example.org MX" . "silence"))
+      (lambda ()
+        (smtpmail-test-with-server (server)
+          (smtpmail-setup-terminal-tests--fresh
+           server
+           (lambda (terminal)
+             (smtpmail-setup-terminal-tests--call terminal "jane@example.org")
+             (smtpmail-terminal-shows
+              terminal "^Looking for the mail server of example\\.org (C-g stops)")
+             (smtpmail-terminal-keys terminal "C-g")
+             (smtpmail-terminal-shows terminal "^Quit")
+             (smtpmail-setup-terminal-tests--untouched terminal)
+             (smtpmail-terminal-keys terminal "M-:")
+             (smtpmail-terminal-type
+              terminal "(tests-note \"left\" (seq-filter (lambda (name) \
+(string-match-p \"dns\\\\|smtpmail\" name)) (mapcar #'process-name (process-list))))")
+             (should-not (smtpmail-terminal-note terminal "left"))))))))))
+
+(ert-deftest smtpmail-setup-terminal-tests-outside-of-the-domain ()
+  "A server that the DNS names outside of the domain is confirmed, or not used.
+No password is asked for before that."
+  (smtpmail-setup-terminal-tests--in-own-network
+   '((require 'smtpmail-setup-terminal-tests)
+     (tests-with-zone
+      '(("_submissions._tcp.example.net SRV" . ((0 1 465 "smtp.example.org"))))
+      (lambda ()
+        (smtpmail-test-with-server
+            (server "--port" "465" "--ssl" "--cert" "wildcard"
+                    smtpmail-setup-terminal-tests--server)
+          (smtpmail-setup-terminal-tests--fresh
+           server
+           (lambda (terminal)
+             (dolist (answer '("yes" "no"))
+               (smtpmail-setup-terminal-tests--call terminal "jane@example.net")
+               (smtpmail-terminal-shows terminal "^Server, or another one")
+               (smtpmail-terminal-keys terminal "Enter")
+               (smtpmail-terminal-shows
+                terminal "mail of example\\.net goes over smtp\\.example\\.org, which \
+is outside of that")
+               (smtpmail-terminal-type terminal answer)
+               (smtpmail-terminal-shows terminal
+                                        (if (equal answer "yes")
+                                            "^Password of jane@example\\.net at smtp"
+                                          "^Server that takes your mail"))
+               (smtpmail-terminal-keys terminal "C-g")
+               (smtpmail-terminal-shows terminal "^Quit"))
+             (smtpmail-setup-terminal-tests--untouched terminal)
+             (should-not (directory-files (smtpmail-test-server-spool server)
+                                          nil "\\`session-"))))))))))
 
 (defun smtpmail-setup-terminal-tests--in-own-network (forms)
   "Evaluate FORMS in another Emacs, in a network with a DNS and smtp.example.org."
