@@ -80,6 +80,7 @@ class Emacs:
         self.screen = b""
         asyncio.get_running_loop().add_reader(self.terminal, self._read)
         self.samples = []
+        self.notes = soak.directory / "samples"
 
     def _read(self):
         try:
@@ -97,6 +98,8 @@ class Emacs:
         descriptors = len(os.listdir(f"/proc/{self.pid}/fd"))
         self.samples.append((messages, int(numbers["VmRSS"]), descriptors,
                              int(numbers["Threads"])))  # fmt: skip
+        with open(self.notes, "a") as notes:
+            print(self.pid, *self.samples[-1], file=notes)
 
     async def end(self):
         """Kill it, and wait until it is gone."""
@@ -336,7 +339,8 @@ def main():
              "--eval", f'(soak-print-outbox "{directory}/queue/")'],
             stdout=subprocess.PIPE, check=True, text=True).stdout  # fmt: skip
         tally, wrong = accounts.settle(soak.journal, json.loads(outbox), directory / "postfix")
-        long_life = max(soak.lives, key=lambda life: life.samples[-1][0] - life.samples[0][0])
+        lives = [life for life in soak.lives if life.samples]
+        long_life = max(lives, key=lambda life: life.samples[-1][0] - life.samples[0][0])
         begin, end, grown = memory(long_life)
         wrong += grown
         print(report(soak, tally, long_life, begin, end))
