@@ -219,9 +219,6 @@ impl Encoder {
             if self.at_line_start && rest[done] == b'.' && self.framing == Framing::Data {
                 self.at_line_start = false;
                 out.push(b'.');
-                if out.len() == full {
-                    break;
-                }
             }
             let room = full - out.len();
             let window = &rest[done..end.min(done.saturating_add(room))];

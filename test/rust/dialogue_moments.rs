@@ -402,3 +402,50 @@ fn as_many_messages_are_wanted_as_can_be_under_way() {
     }
     assert_eq!(two_texts_out(421).0.message_window(), 0);
 }
+
+#[test]
+fn no_more_messages_are_begun_than_may_be_under_way() {
+    for (extensions, window) in [(&CHUNKS[..], MAX_MESSAGES_IN_FLIGHT), (&["PIPELINING"], 2)] {
+        let mut driven = text_is_out(extensions);
+        for id in 1..window {
+            assert!(!driven.send(id as MessageId).is_empty(), "{id}");
+            driven.handle(Input::TextSent);
+        }
+        assert!(
+            driven.send(window as MessageId).is_empty(),
+            "{extensions:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_taken_for_the_reply_to_a_recipient() {
+    let statuses = ["PIPELINING", "CHUNKING", "ENHANCEDSTATUSCODES"];
+    for (extensions, code, text, unknown) in [
+        (&statuses[..], 250, "2.1.5 ok", true),
+        (&statuses, 250, "2.0.0 ok", false),
+        (&statuses, 250, "ok", false),
+        // A refusal is one, whatever it is about.
+        (&statuses, 554, "5.1.1 no", false),
+        // Who has not announced them does not mean them.
+        (&CHUNKS, 250, "2.1.5 ok", false),
+    ] {
+        let reply = Reply::new(code, vec![text.as_bytes().to_vec()]);
+        let outputs = text_is_out(extensions).handle(Input::Reply(reply));
+        let off = matches!(outputs[..], [Output::SwitchOff(SpeedUp::Chunking, _), ..]);
+        assert_eq!(off, unknown, "{extensions:?} {text}");
+    }
+}
+
+#[test]
+fn bdat_is_unknown_to_a_server_that_complains_of_it_alone() {
+    let alone = text_is_out(&CHUNKS).hear(501);
+    assert!(matches!(
+        alone[..],
+        [Output::SwitchOff(SpeedUp::Chunking, _), ..]
+    ));
+    let mut two = text_is_out(&CHUNKS);
+    two.send(1);
+    two.handle(Input::TextSent);
+    assert!(matches!(verdict(&two.hear(501)), Verdict::Failed(_)));
+}

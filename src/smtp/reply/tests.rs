@@ -128,6 +128,7 @@ fn what_is_no_reply() {
         b"2500 ok\r\n",
         b"250x\r\n",
         b"250-a\r\n251 b\r\n",
+        b"100 ok\r\n",
         b"150 ok\r\n",
         b"650 ok\r\n",
         b"-250 ok\r\n",
@@ -160,6 +161,11 @@ fn floods_are_cut_off() {
     // RFC 4954 §4: a challenge may be that long.
     let challenge = [b"334 ".as_slice(), &vec![b'x'; 12_288], b"\r\n"].concat();
     assert!(read_in_pieces(&challenge, challenge.len()).is_ok());
+    let skipped = |lines| [b"050 x\r\n".repeat(lines), b"250 ok\r\n".to_vec()].concat();
+    let most = skipped(MAX_SKIPPED_LINES);
+    assert!(read_in_pieces(&most, most.len()).is_ok());
+    let more = skipped(MAX_SKIPPED_LINES + 1);
+    assert_eq!(read_in_pieces(&more, more.len()), Err(ReplyError::TooLong));
     let endless = b"250-x\r\n".repeat(MAX_LINES + 1);
     assert_eq!(read_in_pieces(&endless, 4096), Err(ReplyError::TooLong));
     let fat = [b"250-".as_slice(), &vec![b'x'; 8000], b"\r\n"]
