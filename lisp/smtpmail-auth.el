@@ -33,11 +33,14 @@
 (require 'seq)
 (require 'subr-x)
 (require 'smtpmail-auth-login)
-(require 'smtpmail-auth-source)
 (require 'smtpmail-methods)
 (require 'smtpmail-redefined)
 (require 'smtpmail-services)
 
+;; Only who sends needs these.
+(autoload 'smtpmail-auth--from-auth-source "smtpmail-auth-source")
+(autoload 'smtpmail-auth--mechanism-list "smtpmail-auth-source")
+(autoload 'smtpmail-auth--search "smtpmail-auth-source")
 (autoload 'smtpmail-auth-token-login "smtpmail-auth-token")
 
 (defvar smtpmail-auth-credentials)
