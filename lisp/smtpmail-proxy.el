@@ -192,12 +192,7 @@ That is how proxies were put under the built-in smtpmail."
   (unless (or smtpmail-proxy--advice-told smtpmail-proxy)
     (let ((advised nil))
       (advice-mapc (lambda (&rest _) (setq advised t)) 'open-network-stream)
-      (when (or advised
-                (memq (indirect-function 'open-network-stream)
-                      (delq nil
-                            (list (and (fboundp 'socks-open-network-stream)
-                                       (indirect-function
-                                        'socks-open-network-stream))))))
+      (when advised
         (setq smtpmail-proxy--advice-told t)
         (display-warning
          'smtpmail
