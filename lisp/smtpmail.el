@@ -159,7 +159,7 @@ error if it was not sent; the buffer does not change."
   "Send all mail that waits in `smtpmail-queue-dir'.
 Try every message, those of one account over one connection, and signal
 an error at the end if some were not sent; those stay in the queue.
-A quit stops; what was not sent until then waits."
+A quit ends it after what the server has in hand; all else waits."
   (interactive)
   (smtpmail-outbox-flush))
 
