@@ -55,7 +55,9 @@ $(COMPILED_BY): FORCE
 	@$(EMACS) -Q --batch --eval '(princ emacs-version)' >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-lisp/%.elc: lisp/%.el $(COMPILED_BY)
+# Where a slot of a structure is, is compiled into whatever looks at it.
+STRUCTURES := $(shell grep -l '^.cl-defstruct' lisp/*.el)
+lisp/%.elc: lisp/%.el $(COMPILED_BY) $(STRUCTURES)
 	@echo "  ELC $<"
 	@$(BATCH) --eval "(setq byte-compile-error-on-warn t)" -f batch-byte-compile $<
 
