@@ -231,7 +231,8 @@ impl Encoder {
             out.extend_from_slice(&window[..line]);
             let is_crlf = window[line] == b'\r' && rest.get(done + line + 1) == Some(&b'\n');
             done += line + if is_crlf { CRLF.len() } else { 1 };
-            if room - line < CRLF.len() {
+            let fits = line + CRLF.len() <= room;
+            if !fits {
                 self.end_line();
                 break;
             }

@@ -1,4 +1,4 @@
-//! Replies: the forms that servers send, what is none, and floods.
+//! Forms of replies, whole and in pieces, and floods.
 
 use super::*;
 
@@ -161,6 +161,14 @@ fn floods_are_cut_off() {
     // RFC 4954 §4: a challenge may be that long.
     let challenge = [b"334 ".as_slice(), &vec![b'x'; 12_288], b"\r\n"].concat();
     assert!(read_in_pieces(&challenge, challenge.len()).is_ok());
+    let whole = |last| {
+        let line = |mark, octets| format!("250{mark}{}\r\n", "x".repeat(octets - 4));
+        line('-', 12 * 1024).repeat(5) + &line(' ', last)
+    };
+    let last = MAX_REPLY - 5 * 12 * 1024;
+    assert!(read_in_pieces(whole(last).as_bytes(), 4096).is_ok());
+    let error = read_in_pieces(whole(last + 1).as_bytes(), 4096);
+    assert_eq!(error, Err(ReplyError::TooLong));
     let skipped = |lines| [b"050 x\r\n".repeat(lines), b"250 ok\r\n".to_vec()].concat();
     let most = skipped(MAX_SKIPPED_LINES);
     assert!(read_in_pieces(&most, most.len()).is_ok());

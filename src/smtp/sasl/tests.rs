@@ -73,6 +73,37 @@ fn keywords() {
         .map(|m| m.keyword())
         .collect();
     assert_eq!(clear, ["LOGIN", "OAUTHBEARER", "PLAIN", "XOAUTH2"]);
+    let bound: Vec<_> = Mechanism::ALL
+        .into_iter()
+        .filter(|m| m.binds_channel())
+        .map(|m| m.keyword())
+        .collect();
+    assert_eq!(bound, ["SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS"]);
+}
+
+#[test]
+fn strength_rises_with_what_a_false_server_learns_less_of() {
+    let strengths = [
+        &[Mechanism::Login, Mechanism::Plain][..],
+        &[Mechanism::CramMd5],
+        &[Mechanism::ScramSha1],
+        &[Mechanism::ScramSha256],
+        &[Mechanism::ScramSha1Plus],
+        &[Mechanism::ScramSha256Plus],
+    ];
+    for (strength, mechanisms) in strengths.into_iter().enumerate() {
+        for mechanism in mechanisms {
+            let found = mechanism.strength().map(usize::from);
+            assert_eq!(found, Some(strength), "{mechanism:?}");
+        }
+    }
+    for without_password in [
+        Mechanism::External,
+        Mechanism::Oauthbearer,
+        Mechanism::Xoauth2,
+    ] {
+        assert_eq!(without_password.strength(), None);
+    }
 }
 
 #[test]

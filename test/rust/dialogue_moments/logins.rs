@@ -177,3 +177,15 @@ fn what_the_last_mechanism_cannot_say_is_told() {
     assert_eq!(failure.kind, FailureKind::Authentication);
     assert!(failure.text.contains("user name"), "{}", failure.text);
 }
+
+#[test]
+fn what_is_known_of_the_server_and_of_the_login() {
+    let (mut driven, _) = login_begins(["tim", "x"], Mechanism::Plain, "PLAIN LOGIN", None);
+    assert!(driven.0.capabilities().pipelining);
+    assert_eq!(driven.0.capabilities().auth, ["PLAIN", "LOGIN"]);
+    assert_eq!(driven.0.login(), Some(("tim", Mechanism::Plain)));
+    assert!(!driven.0.is_logged_in());
+    driven.hear(235);
+    assert!(driven.0.is_logged_in());
+    assert_eq!(driven.0.login(), Some(("tim", Mechanism::Plain)));
+}

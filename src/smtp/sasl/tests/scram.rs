@@ -163,6 +163,22 @@ fn scram_bad_server_first() {
 }
 
 #[test]
+fn scram_says_what_is_wrong_with_the_iteration_count() {
+    for (iterations, expected) in [
+        ("", "its iteration count is no number"),
+        ("+4096", "its iteration count is no number"),
+        ("4095", "its iteration count is too low to be safe"),
+        ("2000001", "its iteration count is too high"),
+        ("99999999999999999999", "its iteration count is too high"),
+    ] {
+        let mut exchange = scram(Mechanism::ScramSha1, NONCE, &credentials("user", "pencil"));
+        let first = format!("r=fyko+d2lbbFgONRv9qkxdawLx,s=QQ==,i={iterations}");
+        let error = exchange.respond(first.as_bytes()).map(text);
+        assert_eq!(error, Err(bad(expected)), "{iterations}");
+    }
+}
+
+#[test]
 fn scram_channel_binding_flags() {
     let user = credentials("user", "pencil");
     let data: &[u8] = &[0xAB; 32];
