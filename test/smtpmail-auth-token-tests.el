@@ -252,6 +252,38 @@ the command itself."
         (should (string-match-p "token of .*get token.*for sending mail"
                                 (nth 3 failure)))))))
 
+(ert-deftest smtpmail-auth-token-tests-background ()
+  "In the background the program runs when Emacs is idle, and the mail goes."
+  (smtpmail-test-with-server (server smtpmail-auth-token-tests--server)
+    (smtpmail-test-with-directory directory
+      (let ((program (smtpmail-auth-token-tests--program
+                      directory (format "touch \"$1/ran\"; echo %s"
+                                        smtpmail-test-canary))))
+        (smtpmail-terminal-with
+            (terminal server
+                      `(setq smtpmail-send-in-background t
+                             smtpmail-queue-dir (concat tests-directory "queue/")
+                             smtpmail-token-command '(,program ,directory)
+                             smtpmail-smtp-user "alice@example.org"))
+          (smtpmail-terminal-keys terminal "F5")
+          (should (equal (smtpmail-terminal-note terminal "end") '(sent)))
+          (smtpmail-test-wait "the mail" (lambda () (smtpmail-test-messages server)))
+          (should (file-exists-p (expand-file-name "ran" directory))))))))
+
+(ert-deftest smtpmail-auth-token-tests-later ()
+  "Where nobody is to be disturbed, it waits; where nobody is there, it does not."
+  (smtpmail-auth-token-tests--with (format "touch \"$1/ran\"; echo %s" smtpmail-test-canary)
+    (let ((smtpmail-auth-prompt-inhibited 'inhibited))
+      ;; In batch nobody is there.
+      (should (smtpmail-auth-lookup "smtp.example.org" 587 nil))
+      (should (file-exists-p (expand-file-name "ran" directory)))
+      (delete-file (expand-file-name "ran" directory))
+      (cl-letf (((symbol-function 'smtpmail-auth-can-prompt-p)
+                 (lambda () (not smtpmail-auth-prompt-inhibited))))
+        (should-not (smtpmail-auth-lookup "smtp.example.org" 587 nil))
+        (should (eq smtpmail-auth-prompt-inhibited 'wanted))
+        (should-not (file-exists-p (expand-file-name "ran" directory)))))))
+
 (ert-deftest smtpmail-auth-token-tests-quit ()
   "\\`C-g' gives control back while a program does not end, and ends that."
   (smtpmail-test-with-server (server smtpmail-auth-token-tests--server)
