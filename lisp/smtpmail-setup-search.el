@@ -80,7 +80,9 @@ sentences."
     (if (null name)
         (list nil (format "%s is no domain that the DNS can know" domain))
       (message "Looking for the mail server of %s (C-g stops)..." domain)
-      (let* ((said (smtpmail-setup-dns-look-up name))
+      ;; Behind a proxy, nothing is asked that would tell who is looked for.
+      (let* ((said (and (not (smtpmail-proxy-used-p))
+                        (smtpmail-setup-dns-look-up name)))
              (candidates (append (smtpmail-setup-search--announced said name)
                                  (smtpmail-setup-search--by-exchanger said name)))
              (none (and (plist-get said :none)
@@ -188,7 +190,7 @@ No login is tried.  Quitting ends all of them."
                                     :coding 'no-conversion
                                     :filter #'ignore :sentinel #'ignore)))
     (list (smtpmail-doctor-probe--make :request request)
-          (smtpmail-module--open request process)
+          (smtpmail-module--open (smtpmail-proxy-complete request) process)
           process)))
 
 (defun smtpmail-setup-search--serve (look)

@@ -222,6 +222,15 @@
                                  file "s1.example.org" 465 "jane" "other")))
         (should (equal text (smtpmail-test-text file)))))))
 
+(ert-deftest smtpmail-setup-tests-behind-a-proxy ()
+  "Behind a proxy no DNS is asked: the servers are looked for by the proxy."
+  (let ((smtpmail-proxy '(socks5 "127.0.0.1" 1)))
+    (cl-letf (((symbol-function 'smtpmail-setup-dns-look-up)
+               (lambda (name) (error "Asked for %s" name))))
+      (pcase-let ((`(,candidates ,remark) (smtpmail-setup-search "unknown.example")))
+        (should-not candidates)
+        (should (string-match-p "Nobody answers" remark))))))
+
 (ert-deftest smtpmail-setup-tests-nobody-to-ask ()
   "In batch it is an error, and asks nothing."
   (should (equal (error-message-string
