@@ -224,7 +224,7 @@ fn a_refused_reset_ends_the_connection_unless_a_text_is_out() {
     ));
     // What it meant to a text, the replies behind it tell.
     let told = second(two_texts_out(250), &[500, 250, 250, 250]);
-    assert!(matches!(told, Some(Verdict::Accepted(_))));
+    assert!(matches!(told, (Some(Verdict::Accepted(_)), false)));
 }
 
 #[test]
@@ -356,20 +356,24 @@ fn two_texts_out(code: u16) -> Driven {
     driven
 }
 
-/// What became of the second one after these replies, if that is known.
-fn second(mut driven: Driven, codes: &[u16]) -> Option<Verdict> {
+/// What became of the second one after these replies, if that is known, and
+/// whether the connection is over.
+fn second(mut driven: Driven, codes: &[u16]) -> (Option<Verdict>, bool) {
     let outputs: Vec<_> = codes.iter().flat_map(|code| driven.hear(*code)).collect();
-    outputs.into_iter().find_map(|output| match output {
+    let over = matches!(outputs.last(), Some(Output::Done(_)));
+    let verdict = outputs.into_iter().find_map(|output| match output {
         Output::Finished(1, outcome) => Some(outcome.verdict),
         _ => None,
-    })
+    });
+    (verdict, over)
 }
 
 #[test]
 fn a_server_that_goes_on_after_its_farewell_is_heard() {
-    let accepted = |verdict| matches!(verdict, Some(Verdict::Accepted(_)));
+    // Once nothing is to be learnt any more, that is the end.
+    let accepted = |told| matches!(told, (Some(Verdict::Accepted(_)), true));
     // To RSET, whatever became of the message before it.
-    assert!(second(two_texts_out(250), &[421]).is_none());
+    assert!(matches!(second(two_texts_out(250), &[421]), (None, false)));
     assert!(accepted(second(two_texts_out(250), &[421, 250, 250, 250])));
     // Nothing is begun behind it.
     assert!(two_texts_out(421).send(2).is_empty());
@@ -384,7 +388,7 @@ fn a_server_that_goes_on_after_its_farewell_is_heard() {
     assert!(accepted(second(two_texts_out(500), &[250, 250, 250, 250])));
     assert!(matches!(
         second(two_texts_out(500), &[500]),
-        Some(Verdict::Untried(_))
+        (Some(Verdict::Untried(_)), true)
     ));
 }
 
