@@ -18,7 +18,7 @@ use smtpmail_core::smtp::failure::{FailureKind, Phase};
 use smtpmail_core::smtp::options::DeliveryOptions;
 use smtpmail_test_server::Server;
 
-use self::outbox_support::{AnotherEmacs, Scratch, add, cat, id_of, states};
+use self::outbox_support::{AnotherEmacs, Scratch, add, alone, cat, id_of, states};
 use self::support::*;
 
 const IDS: [&str; 5] = ["one", "two", "three", "four", "five"];
@@ -92,6 +92,7 @@ fn deliver_while(
 
 #[test]
 fn what_is_read_under_way_is_left_to_its_reader() {
+    let _turn = alone();
     let scratch = Scratch::new();
     let _emacs = AnotherEmacs::start(&scratch);
     let names = queue(&scratch);
@@ -106,6 +107,7 @@ fn what_is_read_under_way_is_left_to_its_reader() {
 
 #[test]
 fn what_is_removed_under_way_is_not_sent() {
+    let _turn = alone();
     let scratch = Scratch::new();
     let names = queue(&scratch);
     let gone = files(&scratch, &names[0]);
@@ -122,6 +124,7 @@ fn what_is_removed_under_way_is_not_sent() {
 
 #[test]
 fn what_was_read_before_waits_unless_the_user_knows_better() {
+    let _turn = alone();
     let scratch = Scratch::new();
     let _emacs = AnotherEmacs::start(&scratch);
     let names = queue(&scratch);

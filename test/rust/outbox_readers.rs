@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use outbox_support::{AnotherEmacs, Scratch, add, cat, name, states, text};
+use outbox_support::{AnotherEmacs, Scratch, add, alone, cat, name, states, text};
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use smtpmail_core::outbox::{Claim, EntryName, Obstacle, Outbox, Outcome, State, Step, StepHook};
 
@@ -87,6 +87,7 @@ fn one(scratch: &Scratch, ours: bool) -> (Outbox, EntryName, [PathBuf; 2]) {
 
 #[test]
 fn what_nobody_has_read_goes_at_once() {
+    let _turn = alone();
     for ours in [true, false] {
         let scratch = scratch();
         let _emacs = AnotherEmacs::start(&scratch);
@@ -105,6 +106,7 @@ fn what_nobody_has_read_goes_at_once() {
 
 #[test]
 fn what_another_has_just_read_is_left_alone() {
+    let _turn = alone();
     for ours in [true, false] {
         let scratch = scratch();
         let _emacs = AnotherEmacs::start(&scratch);
@@ -132,6 +134,7 @@ fn what_another_has_just_read_is_left_alone() {
 
 #[test]
 fn an_outcome_keeps_the_traces_of_readers() {
+    let _turn = alone();
     let scratch = scratch();
     let _emacs = AnotherEmacs::start(&scratch);
     let (outbox, entry, [text, metadata]) = one(&scratch, true);
@@ -150,6 +153,7 @@ fn an_outcome_keeps_the_traces_of_readers() {
 /// The text is in somebody's hands as long as it is open, if the metadata was read before.
 #[test]
 fn what_is_being_read_is_left_alone() {
+    let _turn = alone();
     let scratch = scratch();
     let _emacs = AnotherEmacs::start(&scratch);
     let (outbox, entry, [text, metadata]) = one(&scratch, true);
@@ -182,6 +186,7 @@ fn what_is_being_read_is_left_alone() {
 
 #[test]
 fn our_own_reading_leaves_no_trace() {
+    let _turn = alone();
     let scratch = scratch();
     let _emacs = AnotherEmacs::start(&scratch);
     for ours in [true, false] {
@@ -206,6 +211,7 @@ fn our_own_reading_leaves_no_trace() {
 /// makes it ready for the next one, and keeps the time.
 #[test]
 fn a_later_reader_is_seen_although_one_came_before() {
+    let _turn = alone();
     let scratch = scratch();
     let (outbox, entry, [text, metadata]) = one(&scratch, true);
     let looks: [&dyn Fn(); 2] = [&|| drop(outbox.entries().expect("readable")), &|| {
@@ -231,6 +237,7 @@ fn a_later_reader_is_seen_although_one_came_before() {
 /// What was read long ago, and by nobody since, goes at once.
 #[test]
 fn what_was_read_long_ago_goes_at_once() {
+    let _turn = alone();
     let scratch = scratch();
     let (outbox, entry, files) = one(&scratch, true);
     age(&[&files[0], &files[1]], 7200);
@@ -263,6 +270,7 @@ fn reading_at(step: Step, suffix: &'static str, files: &Arc<Mutex<Vec<PathBuf>>>
 /// Between the first look and the hidden name: the entry is put back.
 #[test]
 fn who_reads_at_the_last_moment_has_it() {
+    let _turn = alone();
     // When the window gets its name, and when the text is about to lose its own.
     for suffix in [".window", ".text"] {
         let scratch = scratch();
@@ -305,6 +313,7 @@ fn who_reads_at_the_last_moment_has_it() {
 /// own lights, before we have put it back: it is gone.
 #[test]
 fn what_is_sent_while_it_is_hidden_is_gone() {
+    let _turn = alone();
     let scratch = scratch();
     let _emacs = AnotherEmacs::start(&scratch);
     let target: Arc<Mutex<Option<[PathBuf; 2]>>> = Arc::default();

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smtpmail_core::outbox::{
     Added, EntryName, Facts, Listing, NewEntry, Outbox, Result, State, StoredVariables, Text,
@@ -141,6 +142,13 @@ pub fn states(listing: &Listing) -> Vec<(String, State)> {
             (id.trim_matches(['<', '>']).to_owned(), entry.state)
         })
         .collect()
+}
+
+/// A turn of one's own, for tests that start programs and look who has files open: between
+/// fork and exec a child has all that the whole process has open.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Something that the system shows as an Emacs, for as long as it lives.
