@@ -137,10 +137,6 @@ def peer(name, case, port, tls, folder):
         command = ["curl", "--silent", "--show-error", "--config", settings, "--cacert", ca,
                    "--mail-from", "sender@example.org", "--upload-file", case.whole,
                    f"{scheme}://127.0.0.1:{port}/client.example.org"]
-    elif name == "swaks":
-        command = ["swaks", "--silent", "3", "--server", f"127.0.0.1:{port}", "--from",
-                   "sender@example.org", "--to", ",".join(to), "--data", f"@{case.whole}",
-                   *(["--tls-on-connect"] if tls == "ssl" else [])]
     else:
         command = [sys.executable, __file__, "--as-smtplib", port, tls, ca, case.whole, *to]
     before, start = children_cpu(), time.perf_counter()
@@ -184,9 +180,9 @@ def run(command, folder, stdin=None):
 PROGRAMS = {
     "built-in": lambda *a: emacs(*a, ours=False),
     "ours": lambda *a: emacs(*a, ours=True),
-    **{name: (lambda *a, name=name: peer(name, *a)) for name in ("msmtp", "curl", "swaks", "python")},
+    **{name: (lambda *a, name=name: peer(name, *a)) for name in ("msmtp", "curl", "python")},
 }
-PEERS = ("msmtp", "curl", "swaks", "python")
+PEERS = ("msmtp", "curl", "python")
 
 
 def programs(case, round_trip):
