@@ -202,7 +202,7 @@ BIND is called with a function that sends, and with variable and value."
                    (lambda (_type text &rest _) (push text warnings))))
           (should-not (smtpmail-test-send))
           (should (equal warnings
-                         (list (format "`smtpmail-stream-type' should be the \
+                         (list (format-message "`smtpmail-stream-type' should be the \
 symbol %s, not a string" type))))
           (setq warnings nil
                 smtpmail-stream-type (intern type))
