@@ -93,6 +93,8 @@
   "A quit at the question leaves all as it is."
   (smtpmail-outbox-terminal-tests--with terminal server
     (smtpmail-terminal-keys terminal "C-g")
+    ;; What is typed before that may be thrown away.
+    (smtpmail-terminal-shows terminal "^Quit")
     (smtpmail-terminal-keys terminal "F10")
     (smtpmail-terminal-shows terminal "Contract, signed +[0-9]+ unknown")
     (should (= 0 (length (smtpmail-test-messages server))))))

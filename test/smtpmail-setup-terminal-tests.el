@@ -363,7 +363,7 @@ TLS from the beginning): ")
              (smtpmail-terminal-keys terminal "M-:")
              (smtpmail-terminal-type
               terminal "(tests-note \"left\" (seq-filter (lambda (name) \
-(string-match-p \"dns\\\\|smtpmail\" name)) (mapcar #'process-name (process-list))))")
+(string-match-p \"^dns\\\\|^smtpmail\" name)) (mapcar #'process-name (process-list))))")
              (should-not (smtpmail-terminal-note terminal "left"))))))))))
 
 (ert-deftest smtpmail-setup-terminal-tests-outside-of-the-domain ()
