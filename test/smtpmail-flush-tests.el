@@ -108,7 +108,11 @@
   (smtpmail-queue-tests--with ((server))
     (dotimes (number 20)
       (smtpmail-queue-tests--queue (format "number %d" number)))
-    (delete-process (car server))
+    (let ((pid (process-id (car server))))
+      (delete-process (car server))
+      ;; As long as it dies, it may still take a connection.
+      (while (process-attributes pid)
+        (sleep-for 0.01)))
     (should (string-match-p "20 of 20 .*; 20 waiting\\'"
                             (smtpmail-flush-tests--flush)))
     (dolist (reply (smtpmail-flush-tests--get :last-reply))

@@ -45,6 +45,21 @@
     (should (equal (smtpmail-queue-tests--telling (smtpmail-send-queued-mail))
                    "No queued mail"))))
 
+(ert-deftest smtpmail-queue-tests-nothing-stays-open ()
+  "What is over keeps no descriptor, however rarely garbage is collected.
+Many people set `gc-cons-threshold' high; a descriptor for each message
+that was queued would soon be one too many."
+  (smtpmail-queue-tests--with ((server))
+    (smtpmail-queue-tests--queue "first")
+    (let* ((gc-cons-threshold most-positive-fixnum)
+           (count (lambda () (length (directory-files "/proc/self/fd"))))
+           (before (funcall count)))
+      (dotimes (number 20)
+        (smtpmail-queue-tests--queue (format "number %d" number)))
+      (smtpmail-send-queued-mail)
+      ;; The last one's thread may not be gone yet.
+      (should (< (funcall count) (+ before 10))))))
+
 (ert-deftest smtpmail-queue-tests-no-directory ()
   (smtpmail-queue-tests--with ((server))
     (should (equal (smtpmail-queue-tests--telling (smtpmail-send-queued-mail))

@@ -23,7 +23,7 @@ mod trace;
 mod trust;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 pub use self::limits::TimeLimits;
 use self::mailbox::Mailbox;
@@ -46,7 +46,20 @@ pub fn prepare_tls(files: &TlsFiles) {
 /// Messages under way. Dropping it stops the courier without waiting for it.
 #[derive(Debug)]
 pub struct Delivery {
-    mailbox: Arc<Mailbox>,
+    mailbox: Mutex<Hold>,
+}
+
+/// What is held of a delivery.
+#[derive(Debug)]
+enum Hold {
+    /// With its descriptors, until all was heard.
+    Mailbox(Arc<Mailbox>),
+    /// All is over: what a `cancel` says from now on. Lisp may keep the delivery for
+    /// long, until garbage is collected.
+    Over {
+        /// Whether the last message may have been taken.
+        taken: bool,
+    },
 }
 
 /// Rung when events wait, from the courier's thread: at once for what must be
@@ -63,7 +76,7 @@ impl Delivery {
         let mailbox = Arc::new(Mailbox::new(bell)?);
         let inside = mailbox.clone();
         threads::spawn("smtpmail-courier", move || courier::run(request, &inside))?;
-        Ok(Self { mailbox })
+        Ok(mailbox.into())
     }
 
     /// A delivery of that many messages that is over before it began.
@@ -76,37 +89,73 @@ impl Delivery {
             mailbox.post(Event::Finished(number, failure.clone().into()));
         }
         mailbox.post(Event::Done(None));
-        Ok(Self { mailbox })
+        Ok(mailbox.into())
+    }
+
+    fn hold(&self) -> MutexGuard<'_, Hold> {
+        // A panic elsewhere leaves it whole.
+        self.mailbox
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn mailbox(&self) -> Option<Arc<Mailbox>> {
+        match &*self.hold() {
+            Hold::Mailbox(mailbox) => Some(mailbox.clone()),
+            Hold::Over { .. } => None,
+        }
     }
 
     /// What has happened since the last call, in order, the trace first. To be
     /// called now and then without a ring, too.
     pub fn events(&self) -> Vec<Event> {
-        self.mailbox.take_events()
+        let Some(mailbox) = self.mailbox() else {
+            return Vec::new();
+        };
+        let events = mailbox.take_events();
+        if matches!(events.last(), Some(Event::Done(_))) {
+            let taken = mailbox.cancel();
+            *self.hold() = Hold::Over { taken };
+        }
+        events
     }
 
     /// Answer the question `id`; an answer to another one is ignored.
     pub fn answer(&self, id: QuestionId, answer: Answer) {
-        self.mailbox.answer(id, answer);
+        if let Some(mailbox) = self.mailbox() {
+            mailbox.answer(id, answer);
+        }
     }
 
     /// Begin no further message. True if the end of one is on its way: its event, and those
     /// of the messages that are given up, are still to come. Otherwise stop at once.
     pub fn finish_current(&self) -> bool {
-        self.mailbox.finish_current()
+        self.mailbox()
+            .is_some_and(|mailbox| mailbox.finish_current())
     }
 
     /// Stop at once; nothing is waited for. True if the server may have taken a
     /// message of which no [`Event::Finished`] tells yet: the end of its text may
     /// be on the way.
     pub fn cancel(&self) -> bool {
-        self.mailbox.cancel()
+        match &*self.hold() {
+            Hold::Mailbox(mailbox) => mailbox.cancel(),
+            Hold::Over { taken } => *taken,
+        }
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.mailbox.cancel();
+        self.cancel();
+    }
+}
+
+impl From<Arc<Mailbox>> for Delivery {
+    fn from(mailbox: Arc<Mailbox>) -> Self {
+        Self {
+            mailbox: Mutex::new(Hold::Mailbox(mailbox)),
+        }
     }
 }
 

@@ -104,7 +104,7 @@ impl Delivery {
             inside.post(event);
             inside.post(Event::Done(None));
         })?;
-        Ok(Self { mailbox })
+        Ok(mailbox.into())
     }
 }
 
