@@ -40,7 +40,9 @@
 
 (cl-defstruct (smtpmail-auth-login
                (:constructor smtpmail-auth--make-login)
-               (:copier smtpmail-auth--copy-login))
+               (:copier smtpmail-auth--copy-login)
+               ;; Half of what loading this file takes would be for inlining.
+               (:noinline t))
   "What to authenticate with.  It prints without any secret."
   (host nil :documentation "Server name, as it was looked up.")
   (port nil :documentation "Port, as it was looked up.")

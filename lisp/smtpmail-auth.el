@@ -21,7 +21,8 @@
 ;; Where user name, password, mechanisms and client certificate of a
 ;; server come from: the two variables of the 2007 manual, auth-source
 ;; (smtpmail-auth-source.el), what the user typed before in this session, or a
-;; question (smtpmail-auth-login.el).
+;; question (smtpmail-auth-login.el).  And what the settings say of how the
+;; server has to show who it is; questions about that are smtpmail-trust.el.
 ;;
 ;; What may not live here: the exchange with the server, in Lisp
 ;; (smtpmail-methods.el) or natively.
@@ -32,6 +33,7 @@
 (require 'cl-lib)
 (require 'seq)
 (require 'subr-x)
+(require 'smtpmail-accounts)
 (require 'smtpmail-auth-login)
 (require 'smtpmail-methods)
 (require 'smtpmail-redefined)
@@ -48,7 +50,11 @@
 (defvar smtpmail-servers-requiring-authorization)
 (defvar smtpmail-smtp-user)
 (defvar smtpmail-starttls-credentials)
+(defvar smtpmail-tls-min-version)
 (defvar smtpmail-token-command)
+(defvar smtpmail-trust-file)
+
+(defvar network-security-level)
 
 ;;;; `smtpmail-auth-credentials'
 
@@ -395,6 +401,37 @@ They come from `smtpmail-starttls-credentials' or from the keys `:key' and
                     :max 1 :host host :port (smtpmail-services-port-key port))))
         (smtpmail-auth--key-pair (plist-get found :key) (plist-get found :cert)
                                  "auth-source"))))
+
+;;;; Whom to trust
+
+(defun smtpmail-auth-known-servers-file ()
+  "Return the absolute name of the file of known servers, or nil."
+  (and (smtpmail-services-given smtpmail-trust-file)
+       (expand-file-name smtpmail-trust-file)))
+
+(defun smtpmail-auth-trust-request ()
+  "Return the part of a request that says whom to trust."
+  (list :known-servers (smtpmail-auth-known-servers-file)
+        :pins (smtpmail-auth--pins (smtpmail-accounts-setting :pin))
+        :ask-new-certificate (eq (bound-and-true-p network-security-level)
+                                 'paranoid)
+        :tls-1.3 (pcase smtpmail-tls-min-version
+                   ((or 'nil "1.2") nil)
+                   ("1.3" t)
+                   (other (error "Invalid `smtpmail-tls-min-version': %S"
+                                 other)))))
+
+(defun smtpmail-auth--pins (pins)
+  "Return PINS, a string or a list of them, as the engine writes them.
+Signal an error if one is no SHA-256."
+  (mapcar
+   (lambda (pin)
+     (let ((digits (downcase (replace-regexp-in-string "[: ]" "" pin))))
+       (unless (string-match-p "\\`[0-9a-f]\\{64\\}\\'" digits)
+         (error "The :pin of an account is the SHA-256 of a certificate, \
+64 hexadecimal digits: %s" pin))
+       (string-join (seq-partition digits 2) ":")))
+   (ensure-list pins)))
 
 (provide 'smtpmail-auth)
 

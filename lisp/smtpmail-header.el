@@ -56,6 +56,7 @@ header."
       (let ((separator (and (> (length mail-header-separator) 0)
                             (concat (regexp-quote mail-header-separator)
                                     "\\(?:\r?\n\\|\\'\\)")))
+            (odd-separator (string-match-p "\\`[ \t]" mail-header-separator))
             (blank nil)
             (stray nil)
             (split nil))
@@ -76,7 +77,9 @@ header."
                           (cons stray stray))))
            ((eobp) (setq split (cons (point) nil)))
            ((looking-at "[ \t]\\|[^: \t\n]+[ \t]*:")
-            (forward-line 1))
+            (forward-line 1)
+            (unless odd-separator
+              (smtpmail-header--skip-folded nil)))
            (t
             (unless (or blank stray)
               (narrow-to-region (point-min)
@@ -92,42 +95,79 @@ header."
 
 ;;; Fields of a header
 
+(defun smtpmail-header--find-fields (end)
+  "Return the fields before END, in order: a list of (NAME START VALUE END).
+START and END are positions of the whole field, VALUE is that of its value."
+  (let ((fields nil))
+    (save-excursion
+      (goto-char (point-min))
+      (while (< (point) end)
+        (let ((field (and (looking-at "\\([^: \t\n]+\\)[ \t]*:[ \t]*")
+                          (list (match-string-no-properties 1)
+                                (point) (match-end 0)))))
+          (forward-line 1)
+          (smtpmail-header--skip-folded end)
+          (when field
+            (push (nconc field (list (point))) fields)))))
+    (nreverse fields)))
+
+(defun smtpmail-header--skip-folded (end)
+  "Move over the continuation lines at point, but not over END, if non-nil."
+  ;; In one search: a To field may have thousands of lines.
+  (when (and (or (null end) (< (point) end))
+             (looking-at "[ \t]")
+             (re-search-forward "^[^ \t]" end 'move))
+    (backward-char)))
+
+(defvar-local smtpmail-header--known nil
+  "What `smtpmail-header--find-fields' found here last: (STATE . FIELDS).")
+
+(defun smtpmail-header--known-fields ()
+  "Return what `smtpmail-header--find-fields' finds in the current buffer.
+The buffer is searched only if it has changed."
+  (let ((state (list (buffer-chars-modified-tick) (point-min) (point-max))))
+    (unless (equal state (car smtpmail-header--known))
+      (setq smtpmail-header--known
+            (cons state (smtpmail-header--find-fields (point-max)))))
+    (cdr smtpmail-header--known)))
+
+(defun smtpmail-header--map (names fields function)
+  "Call FUNCTION on those of FIELDS whose name matches NAMES.
+See `smtpmail-header-map-fields' for what it gets and returns."
+  (let ((case-fold-search t)
+        (regexp (concat "\\`\\(?:" names "\\)\\'"))
+        (places nil))
+    (pcase-dolist (`(,name . ,positions) fields)
+      (when (string-match-p regexp name)
+        (push (cons name (mapcar #'copy-marker positions)) places)))
+    (pcase-dolist (`(,name ,start ,value ,end) (nreverse places))
+      (when (eq 'delete
+                (save-excursion
+                  (save-restriction
+                    (narrow-to-region value end)
+                    (goto-char end)
+                    (funcall function name))))
+        (delete-region start end))
+      (dolist (place (list start value end))
+        (set-marker place nil)))))
+
 (defun smtpmail-header-map-fields (names end function)
   "Call FUNCTION on each field before END whose name matches NAMES.
 It gets the name as written, with the buffer narrowed to the value and
 its final newline.  If it returns `delete', the field is deleted."
-  (let ((case-fold-search t)
-        (regexp (concat "^\\(" names "\\)[ \t]*:[ \t]*"))
-        (end (copy-marker end)))
-    (save-excursion
-      (goto-char (point-min))
-      (while (re-search-forward regexp end t)
-        (let ((start (match-beginning 0))
-              (value (point))
-              (name (match-string-no-properties 1)))
-          (forward-line 1)
-          (while (and (< (point) end) (looking-at "[ \t]"))
-            (forward-line 1))
-          (when (eq 'delete
-                    (save-excursion
-                      (save-restriction
-                        (narrow-to-region value (point))
-                        (funcall function name))))
-            (delete-region start (point))))))
-    (set-marker end nil)))
+  (smtpmail-header--map names (smtpmail-header--find-fields end) function))
 
 (defun smtpmail-header-fields (names &optional delete)
   "Return the fields whose name matches NAMES, as a list (NAME . VALUE).
 The current buffer is a header.  VALUE may be folded.  DELETE non-nil
 means to delete them."
   (let ((fields nil))
-    (smtpmail-header-map-fields
-     names (point-max)
+    (smtpmail-header--map
+     names (smtpmail-header--known-fields)
      (lambda (name)
-       (push (cons name (replace-regexp-in-string
-                         "[ \t\r\n]+\\'" ""
-                         (buffer-substring-no-properties
-                          (point-min) (point-max))))
+       (goto-char (point-max))
+       (skip-chars-backward " \t\r\n")
+       (push (cons name (buffer-substring-no-properties (point-min) (point)))
              fields)
        (and delete 'delete)))
     (nreverse fields)))

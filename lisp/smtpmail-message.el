@@ -142,12 +142,16 @@ If it has Resent-To, Resent-Cc or Resent-Bcc, only those count."
 
 (defun smtpmail-message--distinct (addresses)
   "Do the work of `smtpmail-message--without-repeats' for several ADDRESSES."
-  (let ((seen (make-hash-table :test #'equal :size (length addresses))))
-    (seq-filter (lambda (address)
-                  (let ((key (smtpmail-message--mailbox-key address)))
-                    (unless (gethash key seen)
-                      (puthash key t seen))))
-                addresses)))
+  (if (let ((case-fold-search nil))
+        (string-match-p "[^\0-@[-\177]" (apply #'concat addresses)))
+      (let ((seen (make-hash-table :test #'equal :size (length addresses))))
+        (seq-filter (lambda (address)
+                      (let ((key (smtpmail-message--mailbox-key address)))
+                        (unless (gethash key seen)
+                          (puthash key t seen))))
+                    addresses))
+    ;; Nearly all addresses have lower case only, and are their own keys.
+    (delete-dups (copy-sequence addresses))))
 
 (defun smtpmail-message--mailbox-key (address)
   "Return a string that is `equal' for the same mailbox as ADDRESS.

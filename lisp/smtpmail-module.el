@@ -72,7 +72,8 @@ The version is near its beginning; all of it takes milliseconds.")
   "Return the version of the engine in FILE without loading it, or nil."
   (with-temp-buffer
     (set-buffer-multibyte nil)
-    (let ((offset 0)
+    (let ((case-fold-search nil)
+          (offset 0)
           (version nil))
       (while (and (not version)
                   (progn
@@ -82,9 +83,11 @@ The version is near its beginning; all of it takes milliseconds.")
                                 (+ offset smtpmail-module--piece))))))
         ;; It may lie across two pieces.
         (forward-line 0)
-        (when (re-search-forward
-               "smtpmail-core version \\([0-9a-z.-]+\\);" nil t)
-          (setq version (match-string 1)))
+        ;; A plain string is found many times faster than a regexp.
+        (while (and (not version)
+                    (search-forward "smtpmail-core version " nil t))
+          (when (looking-at "\\([0-9a-z.-]+\\);")
+            (setq version (match-string 1))))
         (setq offset (+ offset smtpmail-module--piece)))
       version)))
 

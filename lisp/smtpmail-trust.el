@@ -35,7 +35,6 @@
 (require 'smtpmail-methods)
 (require 'smtpmail-auth)
 
-(defvar network-security-level)
 (defvar nsm-settings-file)
 
 (declare-function smtpmail-module--answer "ext:exports.rs" (delivery id yes))
@@ -46,35 +45,6 @@
 
 (defconst smtpmail-trust--nsm-limit 1000000
   "Size in bytes beyond which a file is none of the Network Security Manager.")
-
-(defun smtpmail-trust--file ()
-  "Return the absolute name of the file of known servers, or nil."
-  (and (smtpmail-services-given smtpmail-trust-file)
-       (expand-file-name smtpmail-trust-file)))
-
-(defun smtpmail-trust-request ()
-  "Return the part of a request that says whom to trust."
-  (list :known-servers (smtpmail-trust--file)
-        :pins (smtpmail-trust--pins (smtpmail-accounts-setting :pin))
-        :ask-new-certificate (eq (bound-and-true-p network-security-level)
-                                 'paranoid)
-        :tls-1.3 (pcase smtpmail-tls-min-version
-                   ((or 'nil "1.2") nil)
-                   ("1.3" t)
-                   (other (error "Invalid `smtpmail-tls-min-version': %S"
-                                 other)))))
-
-(defun smtpmail-trust--pins (pins)
-  "Return PINS, a string or a list of them, as the engine writes them.
-Signal an error if one is no SHA-256."
-  (mapcar
-   (lambda (pin)
-     (let ((digits (downcase (replace-regexp-in-string "[: ]" "" pin))))
-       (unless (string-match-p "\\`[0-9a-f]\\{64\\}\\'" digits)
-         (error "The :pin of an account is the SHA-256 of a certificate, \
-64 hexadecimal digits: %s" pin))
-       (string-join (seq-partition digits 2) ":")))
-   (ensure-list pins)))
 
 ;;;; Questions
 
@@ -232,7 +202,7 @@ be hiding it.  Send without encryption? "
   (smtpmail-session-ask-outbox
    (append (list :job job
                  :known-servers
-                 (or (smtpmail-trust--file)
+                 (or (smtpmail-auth-known-servers-file)
                      (user-error "`smtpmail-trust-file' is nil: \
 nothing is remembered")))
            keys)))

@@ -48,9 +48,6 @@
 (require 'smtpmail-speak)
 (require 'smtpmail-stock)
 
-;; Only a send needs it.
-(autoload 'smtpmail-trust-request "smtpmail-trust")
-
 ;; For those who load this file and not the autoloads.
 (autoload 'smtpmail-doctor "smtpmail-doctor" nil t)
 (autoload 'smtpmail-doctor-batch "smtpmail-doctor")
@@ -318,8 +315,10 @@ RECIPIENT, SMTPMAIL-TEXT-BUFFER and ASK-FOR-PASSWORD are as there."
 (defun smtpmail--account-request (host)
   "Return the part of a request that is the same for all messages to HOST.
 Everything else is what the variables say."
-  (let ((client (smtpmail-auth-client-certificate host smtpmail-smtp-service))
-        (security (smtpmail--security host)))
+  (let* ((security (smtpmail--security host))
+         (client (and (not (eq security 'never))
+                      (smtpmail-auth-client-certificate
+                       host smtpmail-smtp-service))))
     `( :host ,host
        :port ,(smtpmail--port)
        :security ,security
@@ -339,7 +338,7 @@ Everything else is what the variables say."
                               smtpmail-on-refused-recipients)
        ;; GnuTLS's own library takes as long to load as the rest of a send.
        :trust-files ,(and (not (eq security 'never)) (smtpmail--trust-files))
-       ,@(smtpmail-trust-request)
+       ,@(smtpmail-auth-trust-request)
        :client-key ,(car client)
        :client-certificate ,(cdr client)
        ;; A queued message that is refused for now waits in the queue.

@@ -92,9 +92,12 @@ It is for every port of localhost."
     (with-temp-buffer
       (insert "From: f@example.org\nTo: a@example.net\n\nHi\n")
       (dolist (address '("a@example.net>\r\nRSET" "a@example.net\nRSET"
+                         "a@example.net\nb@example.net"
                          "a\rb@example.net" "a\0b@example.net"))
         (ert-info ((format "%S" address))
           (should (stringp (smtpmail-via-smtp (list address) (current-buffer))))
+          (should (stringp (smtpmail-via-smtp (list "c@example.net" address)
+                                              (current-buffer))))
           (let ((smtpmail-mail-address address))
             (should (stringp (smtpmail-via-smtp '("a@example.net")
                                                 (current-buffer))))))))

@@ -143,6 +143,31 @@
   (smtpmail-message-tests--with ("To: a@x.org\nHello you\n")
     (should (string-suffix-p "To: a@x.org\n\nHello you\n" bytes))))
 
+(ert-deftest smtpmail-message-tests-separator-that-looks-folded ()
+  "A header ends at its separator even if that begins with a blank."
+  (let ((mail-header-separator " --"))
+    (with-temp-buffer
+      (insert "To: a@x.org,\n b@x.org\n --\nHi\n")
+      (should (equal (smtpmail-header-split) '(23 . 27))))))
+
+(ert-deftest smtpmail-message-tests-fields ()
+  "Fields are found by name, folded or not, and anew when the header changes."
+  (with-temp-buffer
+    (insert "to : a@x.org,\n b@x.org\nNot-To: c@x.org\nTo:\n d@x.org \n\t\n"
+            "To\n e@x.org\n: f\nCc:  g@x.org")
+    (let ((found '(("to" . "a@x.org,\n b@x.org") ("To" . "\n d@x.org"))))
+      (should (equal (smtpmail-header-fields "To") found))
+      (should (equal (smtpmail-header-fields "B?Cc\\|X") '(("Cc" . "g@x.org"))))
+      (should (equal (smtpmail-header-fields "To" 'delete) found))
+      (should-not (smtpmail-header-fields "To"))
+      (should (equal (buffer-string)
+                     "Not-To: c@x.org\nTo\n e@x.org\n: f\nCc:  g@x.org")))
+    (goto-char (point-min))
+    (insert "To: h@x.org\n")
+    (should (equal (smtpmail-header-field "to") "h@x.org"))
+    (narrow-to-region (point) (point-max))
+    (should-not (smtpmail-header-field "to"))))
+
 (ert-deftest smtpmail-message-tests-encoded-words ()
   "A header is encoded where RFC 2047 wants it, and left alone elsewhere."
   (pcase-dolist (`(,subject . ,sent)

@@ -1,7 +1,8 @@
 //! The trace: what was said in both directions, with times, without secrets,
 //! bounded. Plain text, a line each, for the buffer that users know.
 
-use std::time::Instant;
+use std::fmt::Write;
+use std::time::{Duration, Instant};
 
 use super::mailbox::{Event, Mailbox};
 use crate::smtp::command::Command;
@@ -76,12 +77,18 @@ impl Trace {
         if self.written > MAX_TRACE {
             return;
         }
-        let seconds = self.start.elapsed().as_secs_f64();
-        let mut line = format!("{seconds:8.3} {side}: {text}\n");
-        self.written += line.len();
+        let (begin, time) = (self.lines.len(), self.start.elapsed());
+        self.append(time, side, text);
+        self.written += self.lines.len() - begin;
         if self.written > MAX_TRACE {
-            line = format!("{seconds:8.3} *: the trace ends here, it is too long\n");
+            self.lines.truncate(begin);
+            self.append(time, '*', "the trace ends here, it is too long");
         }
-        self.lines += &line;
+    }
+
+    fn append(&mut self, time: Duration, side: char, text: &str) {
+        // In integers: there may be thousands of lines, and floats are slow to write.
+        let (seconds, milliseconds) = (time.as_secs(), time.subsec_millis());
+        let _ = writeln!(self.lines, "{seconds:4}.{milliseconds:03} {side}: {text}");
     }
 }

@@ -40,8 +40,18 @@ impl<'e> Plist<'e> {
     /// The strings in the list that is the value of `key`.
     pub fn strings(self, key: &str) -> Result<Vec<String>> {
         let list = self.value(key)?;
-        // Elements of a vector are read without a call of Lisp for each.
-        let vector = Vector::from_lisp(list.env.call("vconcat", [list])?)?;
+        let env = list.env;
+        let count: usize = env.call("length", [list])?.into_rust()?;
+        // There may be thousands, and to take one over costs calls of Emacs for each.
+        let joined: String = env
+            .call("mapconcat", (env.intern("identity")?, list, "\n"))?
+            .into_rust()?;
+        let lines: Vec<String> = joined.split('\n').map(str::to_owned).collect();
+        if lines.len() == count {
+            return Ok(lines);
+        }
+        // One has a line end in it, or there is none.
+        let vector = Vector::from_lisp(env.call("vconcat", [list])?)?;
         (0..vector.len()).map(|index| vector.get(index)).collect()
     }
 

@@ -8,6 +8,7 @@
 use super::visible::{is_invisible, visible};
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
+use std::borrow::Cow;
 
 /// The longest mailbox, in octets.
 ///
@@ -222,7 +223,7 @@ impl EhloName {
     /// Reads the name; an international one becomes A-labels.
     pub fn parse(text: &str) -> Result<EhloName, AddressError> {
         parse_domain(text, Script::Ascii)
-            .map(EhloName)
+            .map(|name| EhloName(name.into_owned()))
             .map_err(|problem| describe(problem, text))
     }
 
@@ -267,7 +268,9 @@ pub fn host_to_ascii(text: &str) -> Result<String, AddressError> {
     if bare.parse::<Ipv4Addr>().is_ok() {
         return Ok(bare.to_string());
     }
-    parse_host_name(text, Script::Ascii).map_err(|problem| describe(problem, text))
+    parse_host_name(text, Script::Ascii)
+        .map(Cow::into_owned)
+        .map_err(|problem| describe(problem, text))
 }
 
 fn describe(problem: AddressProblem, text: &str) -> AddressError {
@@ -317,8 +320,10 @@ fn parse_mailbox(text: &str) -> Result<Mailbox, AddressProblem> {
     } else {
         Script::Utf8
     };
-    let domain = parse_domain(domain, script)?;
-    let wire = format!("{local}@{domain}");
+    let wire = match parse_domain(domain, script)? {
+        Cow::Borrowed(_) => text.to_string(),
+        Cow::Owned(domain) => format!("{local}@{domain}"),
+    };
     if wire.len() > MAILBOX_LIMIT {
         return Err(AddressProblem::TooLong);
     }
@@ -377,14 +382,14 @@ fn skip_quoted_string(characters: &mut core::str::CharIndices<'_>) -> Result<(),
     Err(AddressProblem::UnbalancedQuotes)
 }
 
-/// A host name or an address literal.
-fn parse_domain(text: &str, script: Script) -> Result<String, AddressProblem> {
+/// A host name or an address literal; borrowed if it stays as it is.
+fn parse_domain(text: &str, script: Script) -> Result<Cow<'_, str>, AddressProblem> {
     if text.starts_with('[') {
         let inner = text
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));
         return match inner {
-            Some(inner) if is_address_literal(inner) => Ok(text.to_string()),
+            Some(inner) if is_address_literal(inner) => Ok(Cow::Borrowed(text)),
             _ => Err(AddressProblem::BadAddressLiteral),
         };
     }
@@ -402,7 +407,7 @@ fn is_address_literal(inner: &str) -> bool {
     }
 }
 
-fn parse_host_name(text: &str, script: Script) -> Result<String, AddressProblem> {
+fn parse_host_name(text: &str, script: Script) -> Result<Cow<'_, str>, AddressProblem> {
     if text.is_empty() {
         return Err(AddressProblem::Empty);
     }
@@ -416,7 +421,7 @@ fn parse_host_name(text: &str, script: Script) -> Result<String, AddressProblem>
     }
     if text.is_ascii() {
         check_host_name(text)?;
-        return Ok(text.to_string());
+        return Ok(Cow::Borrowed(text));
     }
     if let Some(c) = text
         .chars()
@@ -429,7 +434,7 @@ fn parse_host_name(text: &str, script: Script) -> Result<String, AddressProblem>
     // among them `＠` and `＞`.
     check_host_name(&ascii)?;
     match script {
-        Script::Ascii => Ok(ascii),
+        Script::Ascii => Ok(Cow::Owned(ascii)),
         Script::Utf8 => {
             // Through ASCII, so that what is sent is a normal U-label and not
             // whatever was typed (RFC 6531 §3.3).
@@ -438,7 +443,7 @@ fn parse_host_name(text: &str, script: Script) -> Result<String, AddressProblem>
             // An A-label can hold what may not be typed.
             match unicode.chars().find(|&c| is_invisible(c)) {
                 Some(c) => Err(AddressProblem::BadCharacter(c)),
-                None => Ok(unicode),
+                None => Ok(Cow::Owned(unicode)),
             }
         }
     }

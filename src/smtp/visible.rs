@@ -17,6 +17,10 @@ const ELLIPSIS: char = '…';
 /// `\u{202E}`. Text that was cut ends with an ellipsis, which counts; an
 /// escape is never cut in its middle.
 pub fn visible(bytes: &[u8], limit: usize) -> String {
+    if bytes.len() <= limit && bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        // Nearly all text is such.
+        return bytes.iter().copied().map(char::from).collect();
+    }
     let mut shown = Bounded::new(limit);
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -39,8 +43,11 @@ pub fn visible(bytes: &[u8], limit: usize) -> String {
 /// Unicode 16 general category Cc and Cf, Default_Ignorable_Code_Point, the
 /// line and paragraph separators, and the blank that is a letter (U+2800).
 pub fn is_invisible(character: char) -> bool {
+    if character.is_ascii() {
+        return character.is_ascii_control();
+    }
     matches!(character,
-        '\u{0}'..='\u{1F}' | '\u{7F}'..='\u{9F}'
+        '\u{80}'..='\u{9F}'
         | '\u{AD}' | '\u{34F}' | '\u{600}'..='\u{605}' | '\u{61C}' | '\u{6DD}' | '\u{70F}'
         | '\u{890}' | '\u{891}' | '\u{8E2}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
         | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
