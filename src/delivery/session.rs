@@ -280,10 +280,10 @@ impl<'a> Session<'a> {
                 Output::Send(commands) => {
                     self.warn_of_weaker_login(&commands);
                     for command in &commands {
-                        self.trace.sent(command);
                         self.secrets.extend(command.secret());
                         command.write_to(&mut self.outgoing);
                     }
+                    self.trace.sent(commands);
                     self.progress = Instant::now();
                 }
                 Output::StartTls => {

@@ -19,6 +19,9 @@ const MAX_TEXT_LINE: usize = 200;
 pub(super) struct Trace {
     start: Instant,
     written: usize,
+    /// Commands that were said and are not among the lines yet: to write them down
+    /// the server need not wait.
+    said: Vec<(Duration, Command)>,
     /// Lines that were not posted yet: one event for all of a flight.
     lines: String,
 }
@@ -28,12 +31,14 @@ impl Trace {
         Self {
             start: Instant::now(),
             written: 0,
+            said: Vec::new(),
             lines: String::new(),
         }
     }
 
     /// Post the lines that were not yet.
     pub fn post(&mut self, mailbox: &Mailbox) {
+        self.write_down_said();
         if !self.lines.is_empty() {
             mailbox.post(Event::Trace(std::mem::take(&mut self.lines)));
         }
@@ -45,8 +50,15 @@ impl Trace {
         self.post(mailbox);
     }
 
-    pub fn sent(&mut self, command: &Command) {
-        self.line('C', &command.trace_line());
+    pub fn sent(&mut self, commands: Vec<Command>) {
+        let time = self.start.elapsed();
+        self.said.extend(commands.into_iter().map(|c| (time, c)));
+    }
+
+    fn write_down_said(&mut self) {
+        for (time, command) in std::mem::take(&mut self.said) {
+            self.line_at(time, 'C', &command.trace_line());
+        }
     }
 
     pub fn received(&mut self, reply: &Reply) {
@@ -74,10 +86,15 @@ impl Trace {
     }
 
     fn line(&mut self, side: char, text: &str) {
+        self.write_down_said();
+        self.line_at(self.start.elapsed(), side, text);
+    }
+
+    fn line_at(&mut self, time: Duration, side: char, text: &str) {
         if self.written > MAX_TRACE {
             return;
         }
-        let (begin, time) = (self.lines.len(), self.start.elapsed());
+        let begin = self.lines.len();
         self.append(time, side, text);
         self.written += self.lines.len() - begin;
         if self.written > MAX_TRACE {
