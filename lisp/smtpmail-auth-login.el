@@ -31,6 +31,7 @@
 (require 'cl-lib)
 (require 'seq)
 (require 'subr-x)
+(require 'smtpmail-auth)
 (require 'smtpmail-methods)
 (require 'smtpmail-services)
 
@@ -85,19 +86,6 @@ The caller overwrites it with `clear-string' after use."
     (copy-sequence secret)))
 
 ;;;; Questions
-
-(defvar smtpmail-auth-prompt-inhibited nil
-  "Non-nil means that nobody is to be asked now.
-If somebody would have been asked, it becomes the symbol `wanted'.")
-
-(defun smtpmail-auth-can-prompt-p ()
-  "Return non-nil if there is somebody to ask, and a free minibuffer."
-  (not (or (and smtpmail-auth-prompt-inhibited
-                (setq smtpmail-auth-prompt-inhibited 'wanted))
-           noninteractive
-           (> (minibuffer-depth) 0)
-           ;; A daemon without clients has just the frame it started with.
-           (equal (terminal-name (frame-terminal)) "initial_terminal"))))
 
 (defun smtpmail-auth--ask-user (host)
   "Ask for the user name at HOST; return nil if there is no answer."

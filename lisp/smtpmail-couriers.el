@@ -40,6 +40,7 @@
 (require 'smtpmail-accounts)
 (require 'smtpmail-background-mail)
 (require 'smtpmail-auth)
+(require 'smtpmail-auth-login)
 (require 'smtpmail-delivery)
 (require 'smtpmail-outbox-rest)
 (require 'smtpmail-proxy)

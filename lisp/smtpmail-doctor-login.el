@@ -26,6 +26,7 @@
 (require 'seq)
 (require 'subr-x)
 (require 'smtpmail)
+(require 'smtpmail-auth-login)
 (require 'smtpmail-doctor-lines)
 (require 'smtpmail-doctor-probe)
 (require 'smtpmail-doctor-remedies)

@@ -29,6 +29,7 @@
 (require 'seq)
 (require 'subr-x)
 (require 'smtpmail)
+(require 'smtpmail-auth-login)
 (require 'smtpmail-trust)
 
 (declare-function smtpmail-module--answer "ext:exports.rs" (delivery id yes))

@@ -29,6 +29,7 @@
 (require 'seq)
 (require 'subr-x)
 (require 'smtpmail)
+(require 'smtpmail-auth-login)
 (require 'smtpmail-doctor-findings)
 
 (defcustom smtpmail-doctor-timeout 20

@@ -38,6 +38,9 @@
 
 (eval-when-compile (require 'subr-x))
 
+;; Few messages have a copy.
+(autoload 'smtpmail-message-write-fcc "smtpmail-message-copies")
+
 ;; Owned by smtpmail.el, which requires this file.
 (defvar smtpmail-code-conv-from)
 (defvar smtpmail-local-domain)
@@ -410,48 +413,6 @@ would write it; its text is that of the buffer MAIL from TEXT-START."
         (set-buffer-file-coding-system (smtpmail-message-coding message) nil t)
         (insert-buffer-substring-no-properties header)
         (smtpmail-message--append-text mail text-start)))))
-
-(defun smtpmail-message-write-fcc (message)
-  "Write the file copies of MESSAGE, as `mail-do-fcc' does.
-Return a list of (FILE ERROR BUFFER-NAME), one for each that could not
-be written: ERROR is a text, and the buffer, which the user can see and
-`smtpmail-message-discard' leaves alone, holds the copy.  Do not signal
-an error, nor quit: the message is already sent."
-  (let ((copies (smtpmail-message-fcc message))
-        (failures nil))
-    (setf (smtpmail-message-fcc message) nil)
-    (pcase-dolist (`(,file . ,copy) copies)
-      (condition-case failure
-          (smtpmail-message--write-copy
-           file copy (smtpmail-message-coding message))
-        ((error quit)
-         (push (list file (error-message-string failure)) failures))))
-    (let ((copy (cdar copies)))
-      (if (not failures)
-          (smtpmail-message--kill copy)
-        (with-current-buffer copy
-          (rename-buffer (format "*Copy not written: %s*"
-                                 (or (smtpmail-message-subject message)
-                                     (smtpmail-message-message-id message)))
-                         'unique)
-          (buffer-enable-undo))
-        (dolist (failure failures)
-          (nconc failure (list (buffer-name copy))))))
-    (nreverse failures)))
-
-(defun smtpmail-message--write-copy (file copy coding)
-  "Append the mail in the buffer COPY to FILE, encoded with CODING."
-  (with-current-buffer copy
-    (goto-char (point-min))
-    (insert "Fcc: " file "\n")
-    (let ((header-end (point-marker))
-          ;; An mbox file has LF line ends on all systems.
-          (coding-system-for-write (smtpmail-message--lf-coding coding)))
-      (unwind-protect
-          (mail-do-fcc header-end)
-        ;; Not left there even if it failed half-way.
-        (delete-region (point-min) header-end)
-        (set-marker header-end nil)))))
 
 ;;; How a text goes to the module
 

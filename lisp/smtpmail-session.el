@@ -39,19 +39,18 @@
 (declare-function smtpmail-module--open "ext:exports.rs" (request pipe))
 (declare-function smtpmail-module--outbox "ext:exports.rs" (request pipe))
 (declare-function smtpmail-module--events "ext:exports.rs" (delivery))
-(declare-function smtpmail-module--login "ext:exports.rs" (delivery id login))
-(declare-function smtpmail-module--answer "ext:exports.rs" (delivery id yes))
 (declare-function smtpmail-module--cancel "ext:exports.rs" (delivery))
 (declare-function smtpmail-module--finish-current "ext:exports.rs" (delivery))
 (declare-function smtpmail-outbox-last-take "smtpmail-outbox-last" (session entry))
 
-;; That file needs this one.
-(autoload 'smtpmail-speak-log-in-by-method "smtpmail-speak")
-(autoload 'smtpmail-speak-log-in-by-function "smtpmail-speak")
+;; Only a server that asks for something needs it.
+(autoload 'smtpmail-session--answer "smtpmail-session-answers")
+(autoload 'smtpmail-session--answer-login "smtpmail-session-answers")
+(autoload 'smtpmail-session--clear-login-p "smtpmail-session-answers")
+(autoload 'smtpmail-session--find-login "smtpmail-session-answers")
+(autoload 'smtpmail-session--keep-login "smtpmail-session-answers")
 ;; Only a flush that is quit needs it.
 (autoload 'smtpmail-outbox-last-take "smtpmail-outbox-last")
-;; Only who is asked needs it.
-(autoload 'smtpmail-trust-answer "smtpmail-trust")
 ;; Only traces that are kept need it.
 (autoload 'smtpmail-trace-keep "smtpmail-trace")
 
@@ -233,101 +232,9 @@
         'smtpmail (format "The outbox could not be brought up to date: %s"
                           (plist-get warning :text)))))))
 
-(defun smtpmail-session--answer (session question)
-  "Answer QUESTION, a plist, of SESSION."
-  ;; The clock on the screen stands still while the user thinks.
-  (setf (smtpmail-session-since session) nil)
-  (let ((id (plist-get question :id))
-        (delivery (smtpmail-session-delivery session)))
-    (pcase (plist-get question :kind)
-      ('credentials
-       (when (plist-get question :protected)
-         (setf (smtpmail-session-clear-login session) t))
-       (if (smtpmail-redefined-p 'smtpmail-try-auth-methods)
-           (smtpmail-speak-log-in-by-function session question)
-         (smtpmail-session--answer-login
-          session id (smtpmail-session--find-login session question)
-          (plist-get question :offered))))
-      ('clear-login
-       (smtpmail-module--answer
-        delivery id (smtpmail-session--clear-login-p session)))
-      ('refused-recipients
-       (smtpmail-module--answer
-        delivery id (smtpmail-session--send-rest-p question)))
-      ('proxy-login (smtpmail-proxy-answer delivery question))
-      (_ (smtpmail-trust-answer delivery question
-                                (smtpmail-session-host session)
-                                (smtpmail-session-port session)
-                                (smtpmail-session-service session))))))
-
-(defun smtpmail-session--clear-login-p (session)
-  "Ask whether the password of SESSION may travel in clear."
-  (and (smtpmail-auth-can-prompt-p)
-       (yes-or-no-p
-        (format "The connection to %s is not encrypted, and your \
-password would travel in clear.  Send it? "
-                (smtpmail-session-host session)))))
-
-(defun smtpmail-session--find-login (session question)
-  "Return the login that QUESTION of SESSION asks for, or nil."
-  (let ((host (smtpmail-session-host session))
-        (service (smtpmail-session-service session))
-        (login (smtpmail-session-login session))
-        (refused (plist-get question :refused)))
-    (setf (smtpmail-session-login session)
-          (if refused
-              (and login
-                   (progn
-                     (smtpmail-auth-refused login host service)
-                     (or (smtpmail-auth-renewed login host service)
-                         (smtpmail-auth-ask-again login host service
-                                                  (plist-get refused :text)))))
-            (smtpmail-auth-lookup
-             host service
-             (or (smtpmail-session-ask session)
-                 (and (plist-get question :demanded)
-                      (smtpmail-auth-can-prompt-p)))
-             login)))))
-
-(defun smtpmail-session--answer-login (session id login offered)
-  "Answer question ID of SESSION with LOGIN, or with nothing if nil.
-OFFERED are the server's mechanisms, strings.  If the user has defined a
-method for the first mechanism, that speaks."
-  (let* ((mechanisms (and login (smtpmail-auth-mechanisms login offered)))
-         (first (car mechanisms))
-         (secret (and login (smtpmail-auth-secret-bytes login))))
-    (setf (smtpmail-session-question session) id)
-    (unwind-protect
-        (if (and first (smtpmail-auth-user-method-p first))
-            (smtpmail-speak-log-in-by-method session login first secret)
-          (smtpmail-module--login
-           (smtpmail-session-delivery session) id
-           (and login
-                (list :user (smtpmail-auth-login-user login)
-                      :secret secret
-                      :mechanisms (mapcar #'symbol-name mechanisms)
-                      :required (smtpmail-auth-login-final login)))))
-      (when secret (clear-string secret)))))
-
 (defvar smtpmail-session--about nil
   "A text that names the message of a question, where the user cannot know.
 Or nil.")
-
-(defun smtpmail-session--send-rest-p (question)
-  "Ask whether those not refused in QUESTION shall get the message."
-  (let* ((recipients (plist-get question :recipients))
-         (refused (seq-filter (lambda (r) (plist-get r :failure)) recipients)))
-    (and (smtpmail-auth-can-prompt-p)
-         (y-or-n-p
-          (format "%s%s.  Send to the other %d? "
-                  (if smtpmail-session--about
-                      (concat smtpmail-session--about ": ")
-                    "")
-                  (mapconcat (lambda (r)
-                               (format "<%s> refused: %s" (plist-get r :address)
-                                       (plist-get (plist-get r :failure) :text)))
-                             refused "; ")
-                  (- (length recipients) (length refused)))))))
 
 ;;;; Waiting
 
@@ -529,15 +436,6 @@ is the engine's own time limits."
           (when (memq (car event) '(finished queued listed changed text done))
             (smtpmail-session--dispatch session event)))
         (smtpmail-module--events (smtpmail-session-delivery session))))
-
-(defun smtpmail-session--keep-login (session)
-  "Let auth-source keep the login of SESSION, which the server accepted.
-An error or a quit there must not look like a failed send."
-  (condition-case problem
-      (with-local-quit
-        (smtpmail-auth-accepted (smtpmail-session-login session)))
-    (error (message "The login could not be saved: %s"
-                    (error-message-string problem)))))
 
 (provide 'smtpmail-session)
 

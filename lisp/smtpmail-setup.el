@@ -30,6 +30,7 @@
 (require 'seq)
 (require 'subr-x)
 (require 'smtpmail)
+(require 'smtpmail-auth-login)
 (require 'smtpmail-doctor)
 (require 'smtpmail-setup-providers)
 (require 'smtpmail-setup-save)

@@ -34,6 +34,7 @@
 (require 'smtpmail-services)
 (require 'smtpmail-methods)
 (require 'smtpmail-auth)
+(require 'smtpmail-auth-login)
 
 (defvar nsm-settings-file)
 

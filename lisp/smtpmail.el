@@ -83,6 +83,8 @@
 (autoload 'smtpmail-outbox--place "smtpmail-outbox")
 (autoload 'smtpmail-outbox--rests "smtpmail-outbox")
 
+(autoload 'smtpmail-first-server-ask "smtpmail-first-server")
+
 (declare-function smtpmail-undo-time "smtpmail-undo" (options))
 
 (defvar smtpmail-background--order)
@@ -243,7 +245,8 @@ What was told of the message itself stays in the echo area."
   ;; messages are inhibited.
   (let ((said (current-message)))
     (prog1 (let ((inhibit-message t))
-             (smtpmail-message-write-fcc message))
+             (and (smtpmail-message-fcc message)
+                  (smtpmail-message-write-fcc message)))
       (when said
         (let ((message-log-max nil))
           (message "%s" said))))))
@@ -301,6 +304,11 @@ RECIPIENT, SMTPMAIL-TEXT-BUFFER and ASK-FOR-PASSWORD are as there."
     (smtpmail-query-smtp-server))
   (or (smtpmail-services-given smtpmail-smtp-server)
       (error "`smtpmail-smtp-server' not defined")))
+
+(defun smtpmail-query-smtp-server ()
+  "Ask for a server, find a port where it answers, and save both.
+Signal an error if there is nobody to ask, or if no port answers."
+  (smtpmail-first-server-ask))
 
 (defun smtpmail--message-request (recipients buffer)
   "Return the part of a request that says to send BUFFER to RECIPIENTS."
@@ -458,62 +466,6 @@ Those the engine trusts anyway."
                          gnutls-trustfiles
                          (eval (car (get 'gnutls-trustfiles 'standard-value))
                                t))))))
-
-;;;; The first server
-
-(defun smtpmail-query-smtp-server ()
-  "Ask for a server, find a port where it answers, and save both.
-Signal an error if there is nobody to ask, or if no port answers."
-  (unless (smtpmail-auth-can-prompt-p)
-    (error "`smtpmail-smtp-server' not defined"))
-  (when (smtpmail-proxy-used-p)
-    (error "`smtpmail-smtp-server' not defined, and no server is looked for \
-behind `smtpmail-proxy'"))
-  (let ((server (smtpmail--ask-server))
-        (ports (delete-dups
-                (append (and (not (equal (smtpmail-services-port
-                                          smtpmail-smtp-service)
-                                         25))
-                             (list (smtpmail--port)))
-                        (list 465 587 25))))
-        (found nil))
-    (setq found (seq-find (lambda (port) (smtpmail--answers-p server port)) ports))
-    (unless found
-      (let ((port (read-number (format "Port number to use when contacting %s? "
-                                       server))))
-        (setq found (and (smtpmail--answers-p server port) port))))
-    (unless found
-      (error "Couldn't contact an SMTP server"))
-    (when (eql found 465)
-      (customize-save-variable 'smtpmail-stream-type 'ssl))
-    (customize-save-variable 'smtpmail-smtp-server server)
-    (customize-save-variable 'smtpmail-smtp-service found)))
-
-(defun smtpmail--ask-server ()
-  "Ask for a server; say that there is `smtpmail-setup', too."
-  (minibuffer-with-setup-hook
-      (lambda ()
-        (let ((hint (make-overlay (point-max) (point-max) nil t t)))
-          (overlay-put hint 'after-string
-                       (propertize "  [C-g, then M-x smtpmail-setup finds it]"
-                                   'face 'shadow 'cursor t))))
-    (read-string "Outgoing SMTP mail server: ")))
-
-(defun smtpmail--answers-p (server port)
-  "Return non-nil if a connection to SERVER at PORT comes about."
-  (let ((process (ignore-errors
-                   (make-network-process :name "smtpmail probe" :host server
-                                         :service port :nowait t)))
-        (end (+ (float-time) smtpmail-connect-timeout)))
-    (when process
-      (unwind-protect
-          (progn
-            (while (and (eq (process-status process) 'connect)
-                        (< (float-time) end))
-              (message "Trying %s port %d..." server port)
-              (accept-process-output process 0.1))
-            (eq (process-status process) 'open))
-        (delete-process process)))))
 
 (provide 'smtpmail)
 

@@ -83,11 +83,11 @@ A busy machine takes several to start one.")
 
 (defconst smtpmail-auth-terminal-tests--session
   '((require 'smtpmail-auth)
-    (defvar smtpmail-auth-credentials '(("mx.example" 587 nil nil)))
-    (defvar smtpmail-starttls-credentials nil)
-    (defvar smtpmail-smtp-user nil)
-    (defvar smtpmail-servers-requiring-authorization nil)
-    (defvar smtpmail-auth-supported '(plain))
+    (setq smtpmail-auth-credentials '(("mx.example" 587 nil nil)))
+    (setq smtpmail-starttls-credentials nil)
+    (setq smtpmail-smtp-user nil)
+    (setq smtpmail-servers-requiring-authorization nil)
+    (setq smtpmail-auth-supported '(plain))
     (defun tests-run ()
       (let* ((login (smtpmail-auth-lookup "mx.example" 587 nil))
              (again (smtpmail-auth-ask-again

@@ -25,7 +25,9 @@
 
 (require 'smtpmail-background-test)
 (require 'smtpmail-accounts)
+(require 'smtpmail-auth-lookup)
 (require 'smtpmail-outbox-list)
+(require 'smtpmail-trust)
 
 (defun smtpmail-background-accounts-tests--account (server &rest settings)
   "Return an entry of `smtpmail-accounts' for me@work.example over SERVER.

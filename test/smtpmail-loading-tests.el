@@ -285,6 +285,7 @@ the Lisp files of 0\\.[0-9.]+\\.  " (plist-get result :stderr)))
       (let ((result (smtpmail-test-run
                      `((require 'smtpmail)
                        ,@(smtpmail-loading-tests--send-forms server)
+                       (require 'smtpmail-module-build)
                        (smtpmail-module--install
                         ,(expand-file-name "smtpmail-core.so" smtpmail-test-lisp)
                         ,(expand-file-name "smtpmail-core.so" lisp))

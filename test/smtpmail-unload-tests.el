@@ -167,6 +167,7 @@ Ours is there by its autoloads file alone, as users have it."
      (equal (smtpmail-unload-tests--run
              server
              '(require 'smtpmail)
+             '(require 'smtpmail-auth-login)
              `(put 'smtpmail-auth-forget 'smtpmail-auth--typed
                    '((key . ,smtpmail-test-canary)))
              '(setq smtpmail-auth-supported '(plain))
