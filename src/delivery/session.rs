@@ -52,6 +52,8 @@ pub(super) enum Happening {
     SwitchedOff(SpeedUp, Failure),
     /// The connection is over.
     Ended(Option<Failure>),
+    /// Nothing goes either way.
+    Quiet,
     /// Somebody rang: an answer or a stop.
     Rung,
 }
@@ -172,14 +174,15 @@ impl<'a> Session<'a> {
         self.feed(Input::NextMessage(message));
     }
 
-    /// Run until something wants the courier.
-    pub fn next(&mut self) -> Happening {
-        let happening = self.run();
+    /// Run until something wants the courier, or the courier wants something: then it
+    /// is the connection's turn `until_quiet` only.
+    pub fn next(&mut self, until_quiet: bool) -> Happening {
+        let happening = self.run(until_quiet);
         self.trace.post(self.mailbox);
         happening
     }
 
-    fn run(&mut self) -> Happening {
+    fn run(&mut self, until_quiet: bool) -> Happening {
         loop {
             self.act();
             if let Some(happening) = self.happened.pop_front() {
@@ -195,6 +198,7 @@ impl<'a> Session<'a> {
             }
             match self.exchange() {
                 Ok(true) => continue,
+                Ok(false) if until_quiet => return Happening::Quiet,
                 Ok(false) => {}
                 Err(failure) => {
                     self.feed(Input::Closed(failure));

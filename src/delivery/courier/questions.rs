@@ -179,6 +179,7 @@ impl Courier<'_> {
 
     /// The server left while the user thinks: the answer serves a new connection.
     pub(super) fn await_offline(&mut self, open: Open) -> End {
+        self.tell_all();
         loop {
             if self.mailbox.signal.is_stopped() {
                 return End::GiveUp(Signal::stopped_failure(Phase::Idle));
