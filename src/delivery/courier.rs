@@ -189,7 +189,9 @@ impl<'a> Courier<'a> {
                     }
                     _ => None,
                 });
-            let entries = Entries::new(place, named.collect(), self.request.despite_readers)?;
+            let signal = self.mailbox.signal.clone();
+            let despite_readers = self.request.despite_readers;
+            let entries = Entries::new(place, named.collect(), despite_readers, signal)?;
             self.entries = Some(Rc::new(RefCell::new(entries)));
         }
         Ok(())
@@ -206,6 +208,7 @@ impl<'a> Courier<'a> {
                 self.tries += 1;
                 (self.given, self.finished, self.answered) = (0, false, false);
                 let end = self.connection();
+                self.fall_back();
                 self.tell_all();
                 let end = self.reconsider(end);
                 // In order, before those that were not given to it.
@@ -295,7 +298,10 @@ impl<'a> Courier<'a> {
             }
             None => {
                 match Session::open(self.request, plan, trust, self.proxy_login(), self.mailbox) {
-                    Ok(session) => session,
+                    Ok(session) => {
+                        self.mark_ahead();
+                        session
+                    }
                     Err(failure) => return End::GiveUp(failure),
                 }
             }
@@ -308,8 +314,8 @@ impl<'a> Courier<'a> {
         // Whether Lisp waits for the reply to a line.
         let mut line_due = false;
         loop {
-            match session.next(!self.untold.is_empty()) {
-                Happening::Quiet => self.tell_next(),
+            match session.next(self.patience()) {
+                Happening::Quiet => self.use_quiet(),
                 Happening::Ready => {
                     ready = true;
                     self.server.note_tls(session.is_protected());
@@ -356,6 +362,10 @@ impl<'a> Courier<'a> {
                     {
                         session.quit();
                         return End::GiveUp(failure);
+                    }
+                    if ready && open.is_none() {
+                        // Those whose texts waited for the disk.
+                        self.feed(&mut session);
                     }
                 }
                 // The connection went away under an open question; what counts is
