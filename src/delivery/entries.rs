@@ -203,8 +203,13 @@ impl Entries {
         Ok(())
     }
 
-    /// Claim and mark the first ones in line while the connection begins.
+    /// Claim and mark the first ones in line while the connection begins; not if there
+    /// are so few that they are marked soon enough: a crash before anything went out
+    /// would leave them unknown.
     pub fn mark_ahead(&mut self) {
+        if self.line.len() <= WINDOW {
+            return;
+        }
         let begun = self.next.is_some() || self.held.values().any(Claim::is_marked);
         if !begun && let Some((first, _)) = self.line.front().cloned() {
             self.begin_next_window(&first);
