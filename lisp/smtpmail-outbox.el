@@ -463,9 +463,11 @@ The login at HOST and PORT may have been refused."
                     (smtpmail-outbox--sender-in-text (plist-get entry :name)))
         :recipients (mapcar #'smtpmail-maybe-append-domain
                             (plist-get entry :recipients))
-        :options (plist-get (smtpmail-delivery-request
-                             (smtpmail-delivery-entry-bindings entry))
-                            :options)))
+        ;; Most entries ask for nothing, and there may be thousands.
+        :options (and (plist-get entry :facts)
+                      (plist-get (smtpmail-delivery-request
+                                  (smtpmail-delivery-entry-bindings entry))
+                                 :options))))
 
 (defconst smtpmail-outbox--header-limit (* 256 1024)
   "Octets of a message in which its From is looked for.")

@@ -9,6 +9,7 @@ mod feeding;
 mod loading;
 mod probing;
 mod questions;
+mod telling;
 mod trust;
 
 use std::cell::RefCell;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::questions::{Kind, Open};
-use super::entries::{Entries, Entry};
+use super::entries::Entries;
 use super::mail::{Mail, Settled};
 use super::mailbox::{Answer, Event, Mailbox, Question, Report, Verdict};
 use super::request::{Request, Text};
@@ -82,7 +83,9 @@ struct Courier<'a> {
     aboard: VecDeque<usize>,
     /// … and of those that wait for another try.
     later: VecDeque<usize>,
-    /// Why the first of those was refused for now.
+    /// … The ends of others, by their places, that are not told yet.
+    untold: VecDeque<(usize, Report)>,
+    /// Why the first of those that wait for another try was refused for now.
     refused_for_now: Option<Failure>,
     entries: Option<Rc<RefCell<Entries>>>,
     tries: u32,
@@ -142,6 +145,7 @@ impl<'a> Courier<'a> {
             mails,
             aboard: VecDeque::new(),
             later: VecDeque::new(),
+            untold: VecDeque::new(),
             refused_for_now: None,
             entries: None,
             tries: 0,
@@ -169,6 +173,7 @@ impl<'a> Courier<'a> {
             Ok(()) => self.deliver(),
             Err(failure) => self.give_up(&failure),
         }
+        self.tell_all();
         self.entries
             .and_then(|entries| entries.borrow_mut().sync().err())
     }
@@ -184,7 +189,9 @@ impl<'a> Courier<'a> {
                     }
                     _ => None,
                 });
-            let entries = Entries::new(place, named.collect(), self.request.despite_readers)?;
+            let signal = self.mailbox.signal.clone();
+            let despite_readers = self.request.despite_readers;
+            let entries = Entries::new(place, named.collect(), despite_readers, signal)?;
             self.entries = Some(Rc::new(RefCell::new(entries)));
         }
         Ok(())
@@ -195,10 +202,14 @@ impl<'a> Courier<'a> {
             if self.mailbox.is_closing() {
                 return self.give_up(&Signal::stopped_failure(Phase::Idle));
             }
-            if self.load_first() {
+            let loaded = self.load_first();
+            self.tell_all();
+            if loaded {
                 self.tries += 1;
                 (self.given, self.finished, self.answered) = (0, false, false);
                 let end = self.connection();
+                self.fall_back();
+                self.tell_all();
                 let end = self.reconsider(end);
                 // In order, before those that were not given to it.
                 while let Some(place) = self.aboard.pop_back() {
@@ -248,32 +259,6 @@ impl<'a> Courier<'a> {
         }
     }
 
-    /// The mail at `place` is over: written down, where it is from the outbox,
-    /// and reported.
-    fn finish(&mut self, place: usize, verdict: Verdict) {
-        let policy = self.plan.refused_recipients;
-        let mail = &mut self.mails[place];
-        let mut report = mail.report(verdict, policy, self.logged_in);
-        mail.content = None;
-        mail.is_over = true;
-        self.finished = true;
-        if let (Some(entries), Text::Entry(name)) = (&self.entries, &mail.object.text)
-            && let Err(failure) = Entry::new(entries, name).settle(&report)
-            && matches!(report.verdict, Verdict::Accepted(_))
-        {
-            // Marked as being sent and without an outcome, it is unknown to the
-            // next reader; so it is for this one.
-            report.verdict = Verdict::Unknown(failure);
-        }
-        let number = mail.object.number;
-        self.open.borrow_mut().retain(|open| *open != number);
-        self.mailbox.post(Event::Finished(number, report));
-        let left = self.line.len() + self.aboard.len() + self.later.len();
-        if left > 0 && !self.mails.iter().any(Mail::is_taken_in_part) {
-            self.mailbox.renew_point_of_no_return();
-        }
-    }
-
     /// Nothing more is tried: this is why for all that are left.
     fn give_up(&mut self, failure: &Failure) {
         for list in [&mut self.line, &mut self.later] {
@@ -313,7 +298,10 @@ impl<'a> Courier<'a> {
             }
             None => {
                 match Session::open(self.request, plan, trust, self.proxy_login(), self.mailbox) {
-                    Ok(session) => session,
+                    Ok(session) => {
+                        self.mark_ahead();
+                        session
+                    }
                     Err(failure) => return End::GiveUp(failure),
                 }
             }
@@ -326,7 +314,8 @@ impl<'a> Courier<'a> {
         // Whether Lisp waits for the reply to a line.
         let mut line_due = false;
         loop {
-            match session.next() {
+            match session.next(self.patience()) {
+                Happening::Quiet => self.use_quiet(),
                 Happening::Ready => {
                     ready = true;
                     self.server.note_tls(session.is_protected());
@@ -373,6 +362,10 @@ impl<'a> Courier<'a> {
                     {
                         session.quit();
                         return End::GiveUp(failure);
+                    }
+                    if ready && open.is_none() {
+                        // Those whose texts waited for the disk.
+                        self.feed(&mut session);
                     }
                 }
                 // The connection went away under an open question; what counts is

@@ -2,16 +2,22 @@
 //! sends them; marked, a window of them at once, before the end of the first one's
 //! text goes out; settled, each as its own reply arrives.
 
+mod outcomes;
+
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use super::mailbox::{Report, Verdict};
+use self::outcomes::{outcome, says_why_nothing_was_tried};
+use super::mailbox::Report;
 use super::queue::{QueuePlace, disk_failure, open};
+use crate::net::signal::Signal;
 use crate::net::threads;
-use crate::outbox::{Claim, EntryName, Obstacle, Outbox, Outcome, RefusedRecipient, Unmarked};
+use crate::outbox::{Claim, EntryName, Obstacle, Outbox, Outcome, Unmarked};
 use crate::smtp::failure::{Failure, FailureKind, Phase};
 
 /// Most entries marked at once: one write and some fsyncs for all of them, and
@@ -22,12 +28,6 @@ const WINDOW: usize = 16;
 /// a window are on their way within seconds then, and a crash finds few that never were.
 const MAX_SMALL_TEXT: usize = 256 * 1024;
 
-/// First pause of an entry that was refused for now; each further one doubles it.
-const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);
-
-/// Longest pause: RFC 5321 §4.5.4.1 wants tries for days, some hours apart.
-const MAX_PAUSE: Duration = Duration::from_secs(4 * 60 * 60);
-
 /// The entries of one delivery; all of it on the courier's thread.
 pub(super) struct Entries {
     outbox: Outbox,
@@ -36,9 +36,14 @@ pub(super) struct Entries {
     /// Those without an outcome, in the order in which they go, with the number
     /// of their recipients.
     line: VecDeque<(EntryName, usize)>,
-    held: HashMap<EntryName, Held>,
+    held: HashMap<EntryName, Claim>,
     /// Those that are being claimed and marked.
     next: Option<Next>,
+    /// Rung when they are.
+    signal: Arc<Signal>,
+    /// Whether the first ones were marked before anything of them could go out, and
+    /// nothing has.
+    is_ahead: bool,
     /// Whether the next ones are to be marked as soon as one of the last is on its way.
     next_is_due: bool,
     texts_are_small: bool,
@@ -46,15 +51,11 @@ pub(super) struct Entries {
     unsynced: bool,
 }
 
-struct Held {
-    claim: Claim,
-    marked: bool,
-}
-
 /// A window that is being claimed and marked, on a thread of its own.
 struct Next {
     names: HashSet<EntryName>,
-    work: JoinHandle<Window>,
+    window: Receiver<Window>,
+    work: JoinHandle<()>,
     /// Whether outcomes written before it was begun are not durable without it.
     unsynced: bool,
 }
@@ -98,7 +99,7 @@ impl Entry {
     pub fn text(&self) -> Result<Vec<u8>, Failure> {
         let mut entries = self.entries.borrow_mut();
         entries.claim(&self.name)?;
-        let claim = &entries.held[&self.name].claim;
+        let claim = &entries.held[&self.name];
         // Claimed with others a while ago, perhaps; a text that is begun costs the connection.
         if let Some(why) = claim.obstacle() {
             entries.held.remove(&self.name);
@@ -137,6 +138,7 @@ impl Entries {
         place: &QueuePlace,
         line: VecDeque<(EntryName, usize)>,
         despite_readers: bool,
+        signal: Arc<Signal>,
     ) -> Result<Self, Failure> {
         Ok(Self {
             outbox: open(place)?,
@@ -144,6 +146,8 @@ impl Entries {
             line,
             held: HashMap::new(),
             next: None,
+            signal,
+            is_ahead: false,
             next_is_due: false,
             texts_are_small: true,
             unsynced: false,
@@ -163,8 +167,7 @@ impl Entries {
         let mut result = refuse(name, FailureKind::Disk, "it is not in line");
         for (other, claim) in claim_all(&self.outbox, window, self.despite_readers) {
             let claimed = claim.map(|claim| {
-                let marked = false;
-                self.held.insert(other.clone(), Held { claim, marked });
+                self.held.insert(other.clone(), claim);
             });
             // Why another one cannot be had is told when its turn comes.
             if other == *name {
@@ -176,14 +179,16 @@ impl Entries {
 
     fn mark_sending(&mut self, name: &EntryName) -> Result<(), Failure> {
         self.claim(name)?;
-        if !self.held[name].marked {
+        self.is_ahead = false;
+        if !self.held[name].is_marked() {
             let behind = self.line.iter().map(|(other, _)| other);
             let behind = behind.skip_while(|other| *other != name);
-            let unmarked = |other: &&EntryName| self.held.get(*other).is_some_and(|h| !h.marked);
+            let unmarked =
+                |other: &&EntryName| self.held.get(*other).is_some_and(|h| !h.is_marked());
             let window: Vec<_> = behind.filter(unmarked).take(WINDOW).cloned().collect();
             let claims = window.into_iter().filter_map(|other| {
-                let held = self.held.remove(&other)?;
-                Some((other, held.claim))
+                let claim = self.held.remove(&other)?;
+                Some((other, claim))
             });
             let window = Window::mark(&self.outbox, claims.collect());
             let unsynced = std::mem::take(&mut self.unsynced);
@@ -198,6 +203,64 @@ impl Entries {
         Ok(())
     }
 
+    /// Claim and mark the first ones in line while the connection begins; not if there
+    /// are so few that they are marked soon enough: a crash before anything went out
+    /// would leave them unknown.
+    pub fn mark_ahead(&mut self) {
+        if self.line.len() <= WINDOW {
+            return;
+        }
+        let begun = self.next.is_some() || self.held.values().any(Claim::is_marked);
+        if !begun && let Some((first, _)) = self.line.front().cloned() {
+            self.begin_next_window(&first);
+            self.is_ahead = self.next.is_some();
+        }
+    }
+
+    /// Whether entries are marked of which nothing could go out yet.
+    pub fn is_ahead(&mut self) -> bool {
+        self.take_finished_window();
+        self.is_ahead && self.next.is_none()
+    }
+
+    /// Take those marks back: it may take long until something goes out, if ever.
+    pub fn fall_back(&mut self) {
+        if std::mem::take(&mut self.is_ahead) {
+            self.take_next_window(None);
+            // What cannot be taken back gets its outcome one by one.
+            let _ = self.outbox.unmark(self.held.values_mut());
+            self.next_is_due = false;
+        }
+    }
+
+    /// Whether the entry waits for the disk: it is being marked.
+    pub fn is_under_way(&mut self, name: &EntryName) -> bool {
+        self.take_finished_window();
+        self.next
+            .as_ref()
+            .is_some_and(|next| next.names.contains(name))
+    }
+
+    /// Whether the entry is marked, so that its text can be had at once.
+    pub fn is_at_hand(&mut self, name: &EntryName) -> bool {
+        self.take_finished_window();
+        self.held.get(name).is_some_and(Claim::is_marked)
+    }
+
+    /// Take the window that was being marked, if it is not being so any more.
+    fn take_finished_window(&mut self) {
+        let finished = |next: &mut Next| match next.window.try_recv() {
+            Ok(window) => Some(Ok(window)),
+            Err(TryRecvError::Disconnected) => Some(Err(())),
+            Err(TryRecvError::Empty) => None,
+        };
+        if let Some(window) = self.next.as_mut().and_then(finished)
+            && let Some(next) = self.next.take()
+        {
+            self.take_next(next, window.ok());
+        }
+    }
+
     /// Claim and mark those behind `name` while its window goes out: the disk then
     /// has its time while the network has its own.
     fn begin_next_window(&mut self, name: &EntryName) {
@@ -205,7 +268,8 @@ impl Entries {
             return;
         }
         let behind = self.line.iter().skip_while(|(other, _)| other != name);
-        let unmarked = behind.filter(|(other, _)| self.held.get(other).is_none_or(|h| !h.marked));
+        let unmarked =
+            behind.filter(|(other, _)| self.held.get(other).is_none_or(|h| !h.is_marked()));
         let line: Vec<_> = unmarked.take(WINDOW).cloned().collect();
         if line.is_empty() {
             return;
@@ -214,17 +278,21 @@ impl Entries {
         let (mut claims, mut free) = (Vec::new(), Vec::new());
         for (name, count) in line {
             match self.held.remove(&name) {
-                Some(held) => claims.push((name, held.claim)),
+                Some(claim) => claims.push((name, claim)),
                 None => free.push((name, count)),
             }
         }
         let outbox = self.outbox.clone();
         let despite_readers = self.despite_readers;
+        let signal = self.signal.clone();
+        let (sender, window) = mpsc::channel();
         let work = move || {
             // Why one cannot be had is told when its turn comes.
             let claimed = claim_all(&outbox, free, despite_readers).into_iter();
             claims.extend(claimed.filter_map(|(name, claim)| Some((name, claim.ok()?))));
-            Window::mark(&outbox, claims)
+            // Nobody is there any more if the delivery was given up.
+            let _ = sender.send(Window::mark(&outbox, claims));
+            signal.ring();
         };
         // Where the system has no thread left, each has its turn as the first one had;
         // what was claimed already is claimed again.
@@ -232,6 +300,7 @@ impl Entries {
             let unsynced = std::mem::take(&mut self.unsynced);
             self.next = Some(Next {
                 names,
+                window,
                 work,
                 unsynced,
             });
@@ -243,8 +312,16 @@ impl Entries {
     fn take_next_window(&mut self, name: Option<&EntryName>) {
         let is_in = |next: &mut Next| name.is_none_or(|name| next.names.contains(name));
         if let Some(next) = self.next.take_if(is_in) {
-            let window = next.work.join();
-            let window = window.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let window = next.window.recv().ok();
+            self.take_next(next, window);
+        }
+    }
+
+    /// Hold what is in `window`; there is none if its thread panicked.
+    fn take_next(&mut self, next: Next, window: Option<Window>) {
+        let joined = next.work.join();
+        joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if let Some(window) = window {
             // Marked or not, the reason is told by the next attempt.
             let _ = self.take(window, next.unsynced);
         }
@@ -264,7 +341,7 @@ impl Entries {
         for (name, mut claim) in window.claims {
             match unmarked.iter().find(|other| other.name == name) {
                 None => {
-                    self.held.insert(name, Held { claim, marked });
+                    self.held.insert(name, claim);
                 }
                 Some(other) if matches!(other.why, Obstacle::Gone) => {
                     // Nothing is left that could be written to; the window is told.
@@ -289,14 +366,14 @@ impl Entries {
             self.line.remove(position);
         }
         // Never claimed: it lies there as it did.
-        let Some(mut held) = self.held.remove(name) else {
+        let Some(mut claim) = self.held.remove(name) else {
             return Ok(());
         };
-        let outcome = outcome(&mut held.claim, report);
-        if outcome == Outcome::Waiting && !held.marked {
+        let outcome = outcome(&mut claim, report);
+        if outcome == Outcome::Waiting && !claim.is_marked() {
             return Ok(());
         }
-        held.claim.settle(outcome).map_err(disk_failure)?;
+        claim.settle(outcome).map_err(disk_failure)?;
         // Made durable together with the next window, or at the end.
         self.unsynced = true;
         Ok(())
@@ -407,84 +484,4 @@ pub(super) fn check_free(outbox: &Outbox, name: &EntryName) -> Result<(), Failur
     let claim = outbox.claim(name).map_err(disk_failure)?;
     let count = claim.as_ref().map_or(0, |claim| claim.recipients().len());
     check(name, count, claim, false).map(|_| ())
-}
-
-/// Whether the report of a message that was not tried has a reason worth
-/// keeping, such as a server that cannot be reached.
-fn says_why_nothing_was_tried(report: &Report) -> bool {
-    match &report.verdict {
-        Verdict::Failed(failure) => !matches!(
-            failure.kind,
-            FailureKind::Busy
-                | FailureKind::Cancelled
-                | FailureKind::Content
-                | FailureKind::Disk
-                | FailureKind::ReadElsewhere
-        ),
-        Verdict::Accepted(_) | Verdict::Unknown(_) => false,
-    }
-}
-
-/// Whether nothing is to be written down that was not there before.
-fn leaves_it_alone(failure: &Failure) -> bool {
-    use FailureKind::{Busy, Cancelled, ReadElsewhere};
-    matches!(failure.kind, Busy | Cancelled | ReadElsewhere)
-}
-
-/// Whether a refusal is of the message: before MAIL it is of us, or of everybody.
-fn is_of_the_message(failure: &Failure) -> bool {
-    match failure.kind {
-        FailureKind::Content => true,
-        FailureKind::Refused => failure.phase >= Phase::Mail,
-        _ => false,
-    }
-}
-
-/// What a report means for the entry; who has got the message waits no more.
-fn outcome(claim: &mut Claim, report: &Report) -> Outcome {
-    match &report.verdict {
-        Verdict::Accepted(_) | Verdict::Failed(_)
-            if report.recipients.iter().any(|r| r.accepted) =>
-        {
-            let mut waiting = Vec::new();
-            let mut refused = Vec::new();
-            let mut last = String::new();
-            for (recipient, queued) in report.recipients.iter().zip(claim.recipients()) {
-                match &recipient.failure {
-                    _ if recipient.accepted => {}
-                    Some(failure) if !failure.is_transient() => refused.push(RefusedRecipient {
-                        recipient: queued.clone(),
-                        reply: failure.text.clone(),
-                    }),
-                    why => {
-                        last = why.as_ref().map_or(last, |failure| failure.text.clone());
-                        waiting.push(queued.clone());
-                    }
-                }
-            }
-            if waiting.is_empty() {
-                return Outcome::Accepted;
-            }
-            claim.keep_recipients(waiting, refused);
-            deferred(claim, last)
-        }
-        Verdict::Accepted(_) => Outcome::Accepted,
-        Verdict::Unknown(failure) => Outcome::Unknown {
-            reply: failure.text.clone(),
-        },
-        Verdict::Failed(failure) if leaves_it_alone(failure) => Outcome::Waiting,
-        Verdict::Failed(failure) if is_of_the_message(failure) => Outcome::Refused {
-            reply: failure.to_string(),
-        },
-        Verdict::Failed(failure) => deferred(claim, failure.to_string()),
-    }
-}
-
-fn deferred(claim: &Claim, reply: String) -> Outcome {
-    let attempts = claim.facts().map_or(0, |facts| facts.attempts).min(16);
-    let pause = FIRST_PAUSE.saturating_mul(1 << attempts).min(MAX_PAUSE);
-    Outcome::Deferred {
-        reply,
-        next_try: SystemTime::now() + pause,
-    }
 }

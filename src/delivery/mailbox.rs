@@ -345,7 +345,11 @@ impl Mailbox {
     pub fn post(&self, event: Event) {
         let mut inner = self.inner();
         let now = Instant::now();
-        let due = event.is_awaited() || now.duration_since(inner.last_ring) >= RING_INTERVAL;
+        // A trace rides with what happens: in the middle of a burst of replies, Emacs
+        // would only be in the way.
+        let is_trace = matches!(event, Event::Trace(_));
+        let due =
+            event.is_awaited() || !is_trace && now.duration_since(inner.last_ring) >= RING_INTERVAL;
         match (event, inner.events.back_mut()) {
             (Event::Trace(lines), _) => inner.trace.push_str(&lines),
             // What is waited for now, not what was.

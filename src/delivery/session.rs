@@ -52,6 +52,8 @@ pub(super) enum Happening {
     SwitchedOff(SpeedUp, Failure),
     /// The connection is over.
     Ended(Option<Failure>),
+    /// Nothing went either way for as long as the courier wanted to wait.
+    Quiet,
     /// Somebody rang: an answer or a stop.
     Rung,
 }
@@ -172,14 +174,15 @@ impl<'a> Session<'a> {
         self.feed(Input::NextMessage(message));
     }
 
-    /// Run until something wants the courier.
-    pub fn next(&mut self) -> Happening {
-        let happening = self.run();
+    /// Run until something wants the courier, or nothing has gone either way for
+    /// `patience`: then it has something else to do.
+    pub fn next(&mut self, patience: Option<Duration>) -> Happening {
+        let happening = self.run(patience);
         self.trace.post(self.mailbox);
         happening
     }
 
-    fn run(&mut self) -> Happening {
+    fn run(&mut self, patience: Option<Duration>) -> Happening {
         loop {
             self.act();
             if let Some(happening) = self.happened.pop_front() {
@@ -195,6 +198,7 @@ impl<'a> Session<'a> {
             }
             match self.exchange() {
                 Ok(true) => continue,
+                Ok(false) if patience == Some(Duration::ZERO) => return Happening::Quiet,
                 Ok(false) => {}
                 Err(failure) => {
                     self.feed(Input::Closed(failure));
@@ -212,9 +216,12 @@ impl<'a> Session<'a> {
                 false => limits.limit(phase),
             };
             let deadline = clock_runs.then(|| self.progress + limit);
-            match self.wire.wait(writing, deadline) {
+            let quiet = patience.map(|patience| Instant::now() + patience);
+            let first = deadline.into_iter().chain(quiet).min();
+            match self.wire.wait(writing, first) {
                 Ok(Waited::Ready) => {}
                 Ok(Waited::Rung) => return Happening::Rung,
+                Ok(Waited::TimedOut) if first != deadline => return Happening::Quiet,
                 Ok(Waited::TimedOut) => {
                     let seconds = limit.as_secs();
                     let text = format!("no answer within {seconds} s");

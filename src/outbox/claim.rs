@@ -317,8 +317,23 @@ impl Claim {
         }
     }
 
+    /// Whether it is [marked](Outbox::mark_sending) as being sent.
+    pub fn is_marked(&self) -> bool {
+        self.window.is_some()
+    }
+
+    pub(super) fn window(&self) -> Option<&Arc<OpenWindow>> {
+        self.window.as_ref()
+    }
+
     pub(super) fn enter(&mut self, window: Arc<OpenWindow>) {
         self.window = Some(window);
+    }
+
+    /// Its mark is off the disk.
+    pub(super) fn leave_window(&mut self) {
+        self.window = None;
+        self.show();
     }
 
     /// Takes the text out of other programs' sight; not an error if it is gone.

@@ -25,6 +25,7 @@
 //! | the metadata's rename | the entry; the index gets its line |
 //! | claiming | the entry, waiting as before |
 //! | the window's rename | entries *unknown*: a final dot may have gone out |
+//! | taking a window back | entries waiting; the text is moved to where it belongs |
 //! | writing an outcome | the outcome; the text is moved to where it belongs |
 //! | the rename to `.done` | nothing; the rest of the entry goes |
 //!

@@ -152,10 +152,17 @@ impl Inner {
 
     /// Derives the index from the entries and replaces it if it differs; true if so.
     pub(super) fn write_index(&self) -> Result<bool> {
+        self.write_index_with(&[])
+    }
+
+    /// As [`Inner::write_index`]; the lines of `returned` were taken out by ourselves, so
+    /// that nobody is about to append them.
+    pub(super) fn write_index_with(&self, returned: &[EntryName]) -> Result<bool> {
         let mut has_changed = false;
         for _ in 0..MAX_INDEX_TRIES {
             let look = self.known_index.begin();
-            let snapshot = self.snapshot()?;
+            let mut snapshot = self.snapshot()?;
+            snapshot.returned.extend(returned.iter().cloned());
             match self.write_index_of(&snapshot, look)? {
                 Written::Same => return Ok(has_changed),
                 Written::Replaced => {

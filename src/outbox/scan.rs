@@ -87,6 +87,8 @@ pub(super) struct Snapshot {
     /// Files that somebody writes or wrote.
     pub new_files: Vec<String>,
     pub windows: Vec<(String, Vec<Mark>)>,
+    /// Those that we took out of the index, and that are to be in it again.
+    pub returned: HashSet<EntryName>,
     /// In the index, not ours to judge: their lines stay.
     foreign: Vec<EntryName>,
     /// Index lines without a usable entry.
@@ -233,7 +235,9 @@ impl Snapshot {
             found.state().is_sendable(now)
                 && found.has_plain_names()
                 // The built-in is about to append the line itself.
-                && (!found.unsettled || indexed.contains(&found.name))
+                && (!found.unsettled
+                    || indexed.contains(&found.name)
+                    || self.returned.contains(&found.name))
         });
         let foreign = self.foreign.iter().filter(|name| indexed.contains(name));
         sendable

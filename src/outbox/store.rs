@@ -291,6 +291,44 @@ impl Outbox {
         Ok(unmarked)
     }
 
+    /// Takes the marks of claims back of which nothing has gone out: any program may
+    /// send them again. Where others were marked with them, or one has its
+    /// outcome, all stay marked: what the disk has of them is one file.
+    ///
+    /// # Errors
+    /// As [`Outbox::sync`]; those that are marked no more are so all the same.
+    pub fn unmark<'c>(&self, claims: impl IntoIterator<Item = &'c mut Claim>) -> Result<()> {
+        let inner = &self.inner;
+        let mut claims: Vec<&mut Claim> = claims.into_iter().collect();
+        let _lock = inner.lock()?;
+        let taken_back: Vec<_> = {
+            let windows = inner.windows();
+            let all_here = windows.iter().filter(|window| {
+                let of_it =
+                    |claim: &&&mut Claim| claim.window().is_some_and(|w| Arc::ptr_eq(w, window));
+                window.is_all_of(claims.iter().filter(of_it).count())
+            });
+            all_here.cloned().collect()
+        };
+        if taken_back.is_empty() {
+            return Ok(());
+        }
+        // First: what is in sight again, anybody may send.
+        let removed = inner.remove_windows(&taken_back);
+        let windows = inner.windows().clone();
+        let mut returned = Vec::new();
+        for claim in &mut claims {
+            let is_left = |window| windows.iter().any(|other| Arc::ptr_eq(other, window));
+            if claim.window().is_some_and(|window| !is_left(window)) {
+                claim.leave_window();
+                returned.push(claim.name().clone());
+            }
+        }
+        inner.write_index_with(&returned)?;
+        inner.sync_directory()?;
+        removed
+    }
+
     /// Brings index and directory up to date with all outcomes and makes both
     /// durable: once per window.
     ///
@@ -343,7 +381,8 @@ impl Inner {
             claim.show();
         }
         let _ = self.disk.remove(&path);
-        let _ = self.write_index();
+        let names: Vec<_> = marks.into_iter().map(|mark| mark.name).collect();
+        let _ = self.write_index_with(&names);
         result.map(|hindered| Marking::Hindered(hindered.expect("`None` is returned above")))
     }
 

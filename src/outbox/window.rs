@@ -66,6 +66,7 @@ pub(super) fn parse(text: &str) -> Option<Vec<Mark>> {
 #[derive(Debug)]
 pub(super) struct OpenWindow {
     pub file: String,
+    marks: usize,
     /// Marks without an outcome on the disk.
     pending: AtomicUsize,
 }
@@ -74,12 +75,18 @@ impl OpenWindow {
     pub(super) fn new(file: String, marks: usize) -> Self {
         Self {
             file,
+            marks,
             pending: AtomicUsize::new(marks),
         }
     }
 
     pub(super) fn settle_one(&self) {
         self.pending.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether none of its marks has an outcome, and there are so many.
+    pub(super) fn is_all_of(&self, claims: usize) -> bool {
+        self.marks == claims && self.pending.load(Ordering::Acquire) == claims
     }
 
     pub(super) fn is_settled(&self) -> bool {

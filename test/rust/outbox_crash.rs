@@ -153,6 +153,16 @@ fn child() {
         "flush" => {
             flush(&fate, &outbox);
         }
+        "mark-in-vain" => {
+            let listing = outbox.entries().expect("readable");
+            let names: Vec<_> = listing.entries.into_iter().map(|e| e.name).collect();
+            let claims = outbox.claim_all(&names).into_iter();
+            let mut claims: Vec<_> = claims
+                .map(|claim| claim.expect("lockable").expect("free"))
+                .collect();
+            outbox.mark_sending(&mut claims).expect("marked");
+            outbox.unmark(&mut claims).expect("taken back");
+        }
         "flush-until-idle" => {
             let wanted: usize = argument.parse().expect("a number");
             let start = SystemTime::now();
@@ -359,6 +369,39 @@ fn killed_at_every_step_of_flushing() {
         },
     );
     assert!(steps >= 40, "only {steps} steps");
+}
+
+#[test]
+fn killed_at_every_step_of_taking_marks_back() {
+    let steps = at_every_step(
+        "mark-in-vain all",
+        |scratch| {
+            for id in ["a", "b", "c"] {
+                add(&scratch.outbox(), id, State::Waiting).expect("queued");
+            }
+        },
+        |scratch, step| {
+            let steps = read_log(scratch, "steps");
+            let was_marked = steps
+                .iter()
+                .any(|line| line.starts_with("Rename") && line.ends_with(".window"));
+            // The step that is logged last was done, unless it was the one to be killed at.
+            let is_taken_back = steps[..steps.len().min(step)]
+                .iter()
+                .any(|line| line.starts_with("Remove") && line.ends_with(".window"));
+            check_order(scratch, step);
+            let listing = scratch.outbox().entries().expect("readable");
+            assert_eq!(listing.entries.len(), 3, "step {step}: none is lost");
+            for (id, state) in states(&listing) {
+                let may_be_unknown = was_marked && !is_taken_back;
+                assert!(
+                    state == State::Waiting || may_be_unknown && state == State::Unknown,
+                    "step {step}: {id}: {state:?}"
+                );
+            }
+        },
+    );
+    assert!(steps > 15, "only {steps} steps");
 }
 
 #[test]

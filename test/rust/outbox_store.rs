@@ -368,6 +368,46 @@ fn a_dropped_mark_is_unknown_until_the_user_decides() {
 }
 
 #[test]
+fn marks_of_what_was_not_sent_are_taken_back_as_if_they_had_never_been() {
+    let scratch = Scratch::new();
+    let outbox = scratch.outbox();
+    for id in ["one", "two", "three"] {
+        add(&outbox, id, State::Waiting).expect("queued");
+    }
+    // So young that its line might still be on its way into the index.
+    scratch.add_as_built_in("2026-01-01_00:00:00_1", "a@x", &text("stock"));
+    let (files, index) = (scratch.files(), scratch.index());
+    let listed = outbox.entries().expect("readable").entries;
+    let names: Vec<_> = listed.into_iter().map(|entry| entry.name).collect();
+    let claims = outbox.claim_all(&names).into_iter();
+    let mut claims: Vec<_> = claims
+        .map(|c| c.expect("lockable").expect("free"))
+        .collect();
+    for _ in 0..2 {
+        assert_eq!(outbox.mark_sending(&mut claims).expect("marked"), []);
+        assert!(claims.iter().all(|claim| claim.is_marked()));
+        assert!(scratch.index().is_empty());
+        // One of them is not the whole window.
+        outbox.unmark(&mut claims[..1]).expect("nothing to do");
+        assert!(claims[0].is_marked() && scratch.index().is_empty());
+        outbox.unmark(&mut claims).expect("taken back");
+        assert!(!claims.iter().any(|claim| claim.is_marked()));
+        assert_eq!(
+            (scratch.files(), scratch.index()),
+            (files.clone(), index.clone())
+        );
+    }
+    // One has its outcome: the mark of the others is as good as it was.
+    outbox.mark_sending(&mut claims).expect("marked");
+    claims[1].settle(Outcome::Accepted).expect("settled");
+    outbox.unmark(&mut claims).expect("nothing to do");
+    drop(claims);
+    let listed = outbox.entries().expect("readable").entries;
+    assert_eq!(listed.len(), 3);
+    assert!(listed.iter().all(|entry| entry.state == State::Unknown));
+}
+
+#[test]
 fn a_prepared_text_is_queued_as_written_and_removed_if_not() {
     let scratch = Scratch::new();
     let outbox = scratch.outbox();

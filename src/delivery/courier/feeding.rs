@@ -5,12 +5,12 @@ use super::Courier;
 use crate::delivery::request::Text;
 use crate::delivery::servers;
 use crate::delivery::session::Session;
-use crate::smtp::dialogue::{MessageId, SpeedUp};
+use crate::smtp::dialogue::{MAX_MESSAGES_IN_FLIGHT, MessageId, SpeedUp};
 use crate::smtp::failure::Failure;
 
 /// Octets of texts given to a connection at once, where these are of more than
 /// two messages: they are in memory.
-const MAX_OCTETS_ABOARD: u64 = 16 * 1024 * 1024;
+pub(super) const MAX_OCTETS_ABOARD: u64 = 16 * 1024 * 1024;
 
 impl Courier<'_> {
     /// Whether the connection has had as many messages as the server takes
@@ -44,8 +44,13 @@ impl Courier<'_> {
             && !self.mailbox.is_closing()
             && !self.is_spent(session)
             && (self.aboard.len() < 2 || self.octets_aboard() < MAX_OCTETS_ABOARD)
-            && let Some(place) = self.line.pop_front()
+            && let Some(place) = self.line.front().copied()
         {
+            // The disk rings when it has done its part.
+            if !self.aboard.is_empty() && self.awaits_disk(place) {
+                return;
+            }
+            self.line.pop_front();
             if !self.load(place) {
                 continue;
             }
@@ -65,8 +70,18 @@ impl Courier<'_> {
     }
 
     fn octets_aboard(&self) -> u64 {
-        let aboard = self.aboard.iter();
-        let contents = aboard.filter_map(|place| self.mails[*place].content.as_ref());
+        self.octets_of(self.aboard.iter())
+    }
+
+    /// Octets of the texts that are in memory: given to the connection, or to be given to
+    /// it next.
+    pub(super) fn octets_in_memory(&self) -> u64 {
+        let ahead = self.line.iter().take(MAX_MESSAGES_IN_FLIGHT);
+        self.octets_of(self.aboard.iter().chain(ahead))
+    }
+
+    fn octets_of<'a>(&self, places: impl Iterator<Item = &'a usize>) -> u64 {
+        let contents = places.filter_map(|place| self.mails[*place].content.as_ref());
         contents.map(|content| content.facts.wire_len).sum()
     }
 }

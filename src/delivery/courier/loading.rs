@@ -2,13 +2,20 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::Courier;
+use super::feeding::MAX_OCTETS_ABOARD;
 use crate::delivery::body::Body;
 use crate::delivery::entries::{Entries, Entry};
 use crate::delivery::mailbox::Verdict;
 use crate::delivery::request::{Content, Text};
+use crate::smtp::dialogue::MAX_MESSAGES_IN_FLIGHT;
 use crate::smtp::failure::{Failure, FailureKind, Phase};
+
+/// Longest quiet in which entries are marked before anything of them can go out: who
+/// is asked for a password may think for hours, and a crash leaves them unknown.
+const MAX_MARKED_IN_VAIN: Duration = Duration::from_secs(1);
 
 impl Courier<'_> {
     /// Whether a message waits whose text can be had; those before it that have
@@ -21,6 +28,69 @@ impl Courier<'_> {
             self.line.pop_front();
         }
         false
+    }
+
+    /// Claim and mark entries while the connection begins: the disk then has its time
+    /// while the network has its own.
+    pub(super) fn mark_ahead(&mut self) {
+        if let Some(entries) = &self.entries {
+            entries.borrow_mut().mark_ahead();
+        }
+    }
+
+    /// Nothing goes out soon: what was marked for that is not being sent.
+    pub(super) fn fall_back(&mut self) {
+        if let Some(entries) = &self.entries {
+            entries.borrow_mut().fall_back();
+        }
+    }
+
+    /// How long the connection may wait in quiet, if not as long as it wants.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        if !self.untold.is_empty() || self.next_to_load().is_some() {
+            return Some(Duration::ZERO);
+        }
+        let is_ahead = |entries: &Rc<RefCell<Entries>>| entries.borrow_mut().is_ahead();
+        let marked_in_vain = self.entries.as_ref().is_some_and(is_ahead);
+        marked_in_vain.then_some(MAX_MARKED_IN_VAIN)
+    }
+
+    /// Do what can be done while nothing goes either way.
+    pub(super) fn use_quiet(&mut self) {
+        if !self.untold.is_empty() {
+            self.tell_next();
+        } else if let Some(place) = self.next_to_load() {
+            if !self.load(place) {
+                self.line.retain(|other| *other != place);
+            }
+        } else {
+            self.fall_back();
+        }
+    }
+
+    /// The first mail of those that the connection will be given next, and whose text is
+    /// not in memory and can be had at once.
+    fn next_to_load(&self) -> Option<usize> {
+        let entries = self.entries.as_ref()?;
+        let mut ahead = self.line.iter().copied().take(MAX_MESSAGES_IN_FLIGHT);
+        let place = ahead.find(|place| self.mails[*place].content.is_none())?;
+        let Text::Entry(name) = &self.mails[place].object.text else {
+            return None;
+        };
+        let may_be = !self.mailbox.is_closing()
+            && self.octets_in_memory() < MAX_OCTETS_ABOARD
+            && entries.borrow_mut().is_at_hand(name);
+        may_be.then_some(place)
+    }
+
+    /// Whether the text of the mail at `place` cannot be had before the disk has done
+    /// something.
+    pub(super) fn awaits_disk(&self, place: usize) -> bool {
+        let mail = &self.mails[place];
+        match (&mail.content, &mail.object.text, &self.entries) {
+            (None, Text::Entry(name), Some(entries)) => entries.borrow_mut().is_under_way(name),
+            _ => false,
+        }
     }
 
     /// The text of the mail at `place` is in memory; or the mail has failed.

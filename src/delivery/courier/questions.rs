@@ -96,7 +96,10 @@ impl Courier<'_> {
             (Answer::Login(login), Kind::Credentials(refused), session) => {
                 self.keep(login.as_ref());
                 match (session, refused) {
-                    (Some(session), _) => session.feed(Input::Login(login)),
+                    (Some(session), _) => {
+                        session.feed(Input::Login(login));
+                        self.mark_ahead();
+                    }
                     (None, Some(refused)) if login.is_none() => {
                         return Err(refused.of_kind(FailureKind::Authentication));
                     }
@@ -179,6 +182,8 @@ impl Courier<'_> {
 
     /// The server left while the user thinks: the answer serves a new connection.
     pub(super) fn await_offline(&mut self, open: Open) -> End {
+        self.fall_back();
+        self.tell_all();
         loop {
             if self.mailbox.signal.is_stopped() {
                 return End::GiveUp(Signal::stopped_failure(Phase::Idle));

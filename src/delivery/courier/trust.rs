@@ -157,7 +157,7 @@ impl Courier<'_> {
         let login = self.proxy_login();
         let mut session = Session::open(self.request, plan, trust, login, self.mailbox).ok()?;
         loop {
-            match session.next() {
+            match session.next(None) {
                 Happening::Ended(_) => return session.take_refused_certificate(),
                 Happening::Rung => {}
                 _ => return None,
