@@ -61,7 +61,8 @@ use self::content::Lack;
 use self::ending::Closing;
 use self::flight::Due;
 pub use self::flight::{
-    MAX_COMMAND_OCTETS_IN_FLIGHT, MAX_COMMANDS_IN_FLIGHT, MAX_MESSAGES_IN_FLIGHT,
+    FIRST_MESSAGES_IN_FLIGHT, MAX_COMMAND_OCTETS_IN_FLIGHT, MAX_COMMANDS_IN_FLIGHT,
+    MAX_MESSAGES_IN_FLIGHT,
 };
 use self::login::Login;
 pub use self::login::{CredentialsReason, LoginAnswer, SaslContext};
@@ -215,6 +216,8 @@ pub struct Dialogue {
     text_lost: Option<Failure>,
     /// Whether the server accepted a message on this connection.
     proven: bool,
+    /// How many messages may be under way where the server offers all it takes.
+    message_room: usize,
     /// Whether the connection lay idle, and nothing was heard on it since.
     resumed: bool,
     /// Whether it did so for long: the text waits for the envelope's replies.
@@ -253,6 +256,7 @@ impl Dialogue {
             closing: None,
             text_lost: None,
             proven: false,
+            message_room: FIRST_MESSAGES_IN_FLIGHT,
             resumed: false,
             doubted: false,
             backlog: VecDeque::new(),

@@ -5,7 +5,7 @@ mod logins;
 
 use smtpmail_core::smtp::command::{Command, Line};
 use smtpmail_core::smtp::dialogue::{
-    Dialogue, Input, MAX_COMMAND_OCTETS_IN_FLIGHT, MAX_MESSAGES_IN_FLIGHT, MessageId, Output,
+    Dialogue, FIRST_MESSAGES_IN_FLIGHT, Input, MAX_COMMAND_OCTETS_IN_FLIGHT, MessageId, Output,
     RefusedRecipients, SpeedUp, Verdict,
 };
 use smtpmail_core::smtp::failure::{Failure, FailureKind, Phase};
@@ -395,7 +395,7 @@ fn a_server_that_goes_on_after_its_farewell_is_heard() {
 #[test]
 fn as_many_messages_are_wanted_as_can_be_under_way() {
     for (extensions, window) in [
-        (&CHUNKS[..], MAX_MESSAGES_IN_FLIGHT),
+        (&CHUNKS[..], FIRST_MESSAGES_IN_FLIGHT),
         (&["PIPELINING"], 2),
         (&["CHUNKING"], 2),
         // A login that is demanded has to find nothing else under way.
@@ -409,7 +409,10 @@ fn as_many_messages_are_wanted_as_can_be_under_way() {
 
 #[test]
 fn no_more_messages_are_begun_than_may_be_under_way() {
-    for (extensions, window) in [(&CHUNKS[..], MAX_MESSAGES_IN_FLIGHT), (&["PIPELINING"], 2)] {
+    for (extensions, window) in [
+        (&CHUNKS[..], FIRST_MESSAGES_IN_FLIGHT),
+        (&["PIPELINING"], 2),
+    ] {
         let mut driven = text_is_out(extensions);
         for id in 1..window {
             assert!(!driven.send(id as MessageId).is_empty(), "{id}");

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use smtpmail_core::smtp::address::{EhloName, Mailbox, ReversePath};
 use smtpmail_core::smtp::command::Command;
 use smtpmail_core::smtp::dialogue::{
-    Dialogue, Input, LoginAnswer, MAX_MESSAGES_IN_FLIGHT, Message, Output, Plan, RefusedRecipients,
-    SaslContext, Security, SpeedUp, Verdict,
+    Dialogue, FIRST_MESSAGES_IN_FLIGHT, Input, LoginAnswer, MAX_MESSAGES_IN_FLIGHT, Message,
+    Output, Plan, RefusedRecipients, SaslContext, Security, SpeedUp, Verdict,
 };
 use smtpmail_core::smtp::options::DeliveryOptions;
 use smtpmail_core::smtp::reply::Reply;
@@ -242,19 +242,26 @@ fn one_message_by_starttls() {
 
 #[test]
 fn a_queue() {
-    for messages in [2, 5, MAX_MESSAGES_IN_FLIGHT] {
+    for messages in [2, 5, FIRST_MESSAGES_IN_FLIGHT] {
         assert_eq!(waits(messages, |_| ()), (messages + 2, 2));
     }
-    // The window slides by what a flight of replies has settled.
-    let windows = 100usize.div_ceil(MAX_MESSAGES_IN_FLIGHT);
+    // The window slides by what a flight of replies has settled, and each message
+    // that was accepted makes it wider by one, up to its double.
+    let behind_first = 100 - FIRST_MESSAGES_IN_FLIGHT;
+    let windows = 1 + behind_first.div_ceil(MAX_MESSAGES_IN_FLIGHT);
     assert_eq!(waits(100, |_| ()), (102, 1 + windows));
 }
 
 #[test]
 fn a_queue_fills_its_window_and_no_more() {
-    let mut connection = Connection::new(case(true), 100);
-    connection.run();
-    assert_eq!(connection.most_aboard, MAX_MESSAGES_IN_FLIGHT);
+    for (messages, most) in [
+        (FIRST_MESSAGES_IN_FLIGHT + 1, FIRST_MESSAGES_IN_FLIGHT),
+        (200, MAX_MESSAGES_IN_FLIGHT),
+    ] {
+        let mut connection = Connection::new(case(true), messages);
+        connection.run();
+        assert_eq!(connection.most_aboard, most);
+    }
     let mut connection = Connection::new(case(false), 100);
     connection.run();
     assert_eq!(connection.most_aboard, 2);

@@ -20,9 +20,13 @@ pub const MAX_COMMAND_OCTETS_IN_FLIGHT: usize = 64 * 1024;
 /// that they usually have, fit into the same buffers.
 pub const MAX_COMMANDS_IN_FLIGHT: usize = 1024;
 
-/// Most messages given to a server whose fate is not known yet: that many are
-/// unknown if the line breaks. Enough to keep a line of 50 ms busy.
-pub const MAX_MESSAGES_IN_FLIGHT: usize = 16;
+/// Messages given to a server at once, on a new connection, before the fate of the
+/// first is known: that many are unknown if the line breaks.
+pub const FIRST_MESSAGES_IN_FLIGHT: usize = 16;
+
+/// Most messages given to a server whose fate is not known yet. Each one that it
+/// accepted makes room for another, as with the segments of TCP (RFC 5681 §3.1).
+pub const MAX_MESSAGES_IN_FLIGHT: usize = 2 * FIRST_MESSAGES_IN_FLIGHT;
 
 /// Largest text that goes to several recipients before it is known whom of them
 /// the server accepts: longer ones cost more than the wait does.
@@ -133,6 +137,9 @@ impl Dialogue {
         };
         let accepted = matches!(verdict, Verdict::Accepted(_));
         self.proven |= accepted;
+        if accepted {
+            self.message_room = MAX_MESSAGES_IN_FLIGHT.min(self.message_room + 1);
+        }
         self.finish(id, verdict);
         // A refused BDAT leaves the server where only RSET helps (RFC 3030 §2), and
         // so does a text that Postfix refuses at its end, against RFC 5321 §4.1.1.4;
@@ -230,7 +237,7 @@ impl Dialogue {
             _ if self.closing.is_some() => 0,
             // A login that the server demands must find nothing else under way.
             _ if self.login_may_help() => 1,
-            (true, true) => MAX_MESSAGES_IN_FLIGHT,
+            (true, true) => self.message_room,
             _ => 2,
         }
     }
