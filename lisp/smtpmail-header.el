@@ -131,16 +131,24 @@ The buffer is searched only if it has changed."
             (cons state (smtpmail-header--find-fields (point-max)))))
     (cdr smtpmail-header--known)))
 
-(defun smtpmail-header--map (names fields function)
-  "Call FUNCTION on those of FIELDS whose name matches NAMES.
-See `smtpmail-header-map-fields' for what it gets and returns."
+(defun smtpmail-header--named (names fields)
+  "Return those of FIELDS whose name matches NAMES."
   (let ((case-fold-search t)
         (regexp (concat "\\`\\(?:" names "\\)\\'"))
-        (places nil))
-    (pcase-dolist (`(,name . ,positions) fields)
-      (when (string-match-p regexp name)
-        (push (cons name (mapcar #'copy-marker positions)) places)))
-    (pcase-dolist (`(,name ,start ,value ,end) (nreverse places))
+        (named nil))
+    (dolist (field fields (nreverse named))
+      (when (string-match-p regexp (car field))
+        (push field named)))))
+
+(defun smtpmail-header-map-fields (names end function)
+  "Call FUNCTION on each field before END whose name matches NAMES.
+It gets the name as written, with the buffer narrowed to the value and
+its final newline.  If it returns `delete', the field is deleted."
+  (let ((fields (mapcar (pcase-lambda (`(,name . ,positions))
+                          (cons name (mapcar #'copy-marker positions)))
+                        (smtpmail-header--named
+                         names (smtpmail-header--find-fields end)))))
+    (pcase-dolist (`(,name ,start ,value ,end) fields)
       (when (eq 'delete
                 (save-excursion
                   (save-restriction
@@ -148,29 +156,24 @@ See `smtpmail-header-map-fields' for what it gets and returns."
                     (goto-char end)
                     (funcall function name))))
         (delete-region start end))
-      (dolist (place (list start value end))
-        (set-marker place nil)))))
-
-(defun smtpmail-header-map-fields (names end function)
-  "Call FUNCTION on each field before END whose name matches NAMES.
-It gets the name as written, with the buffer narrowed to the value and
-its final newline.  If it returns `delete', the field is deleted."
-  (smtpmail-header--map names (smtpmail-header--find-fields end) function))
+      (dolist (marker (list start value end))
+        (set-marker marker nil)))))
 
 (defun smtpmail-header-fields (names &optional delete)
   "Return the fields whose name matches NAMES, as a list (NAME . VALUE).
 The current buffer is a header.  VALUE may be folded.  DELETE non-nil
 means to delete them."
-  (let ((fields nil))
-    (smtpmail-header--map
-     names (smtpmail-header--known-fields)
-     (lambda (name)
-       (goto-char (point-max))
-       (skip-chars-backward " \t\r\n")
-       (push (cons name (buffer-substring-no-properties (point-min) (point)))
-             fields)
-       (and delete 'delete)))
-    (nreverse fields)))
+  (let ((fields (smtpmail-header--named names (smtpmail-header--known-fields))))
+    (prog1 (save-excursion
+             (mapcar (pcase-lambda (`(,name ,_ ,value ,end))
+                       (goto-char end)
+                       (skip-chars-backward " \t\r\n" value)
+                       (cons name
+                             (buffer-substring-no-properties value (point))))
+                     fields))
+      (when delete
+        (pcase-dolist (`(,_ ,start ,_ ,end) (reverse fields))
+          (delete-region start end))))))
 
 (defun smtpmail-header-field (name)
   "Return the unfolded value of the first field NAME, or nil."
