@@ -9,6 +9,9 @@
 #[path = "../test/rust/dialogue_support/mod.rs"]
 mod dialogue_support;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use smtpmail_core::net::proxy::{self, Protocol};
 use smtpmail_core::outbox::fuzzing;
 use smtpmail_core::smtp::address::{EhloName, Mailbox, ReversePath, host_to_ascii};
 use smtpmail_core::smtp::capabilities::Capabilities;
@@ -28,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     ("dialogue", dialogue),
     ("index", index),
     ("metadata", metadata),
+    ("proxy", proxy),
     ("reply", reply),
     ("sasl", sasl),
     ("window", window),
@@ -312,5 +316,88 @@ pub fn index(input: &[u8]) {
 pub fn window(input: &[u8]) {
     if let Some(once) = fuzzing::window(input) {
         assert_eq!(fuzzing::window(once.as_bytes()), Some(once));
+    }
+}
+
+/// The reference of SOCKS5 (RFC 1928, RFC 1929): how many octets of `heard` are a
+/// proxy's that connects us.
+fn socks_answer(heard: &[u8], has_login: bool) -> Option<usize> {
+    let asked = match (*heard.first_chunk::<2>()?, has_login) {
+        ([5, 0], _) => 2,
+        ([5, 2], true) if heard.get(3) == Some(&0) => 4,
+        _ => return None,
+    };
+    let bound = match heard.get(asked..asked + 4)? {
+        [5, 0, _, 1] => 4,
+        [5, 0, _, 3] => 1 + usize::from(*heard.get(asked + 4)?),
+        [5, 0, _, 4] => 16,
+        _ => return None,
+    };
+    let end = asked + 4 + bound + 2;
+    (end <= heard.len()).then_some(end)
+}
+
+/// The reference of CONNECT (RFC 9110 §9.3.6), likewise.
+fn http_answer(heard: &[u8]) -> Option<usize> {
+    let end = (1..=heard.len()).find(|end| {
+        let header = &heard[..*end];
+        header.ends_with(b"\r\n\r\n") || header.ends_with(b"\n\n")
+    })?;
+    let line = heard.split(|octet| *octet == b'\n').next()?;
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let connects = match line.strip_prefix(b"HTTP/1.")? {
+        [minor, b' ', b'2', tens, ones] | [minor, b' ', b'2', tens, ones, b' ', ..] => {
+            [minor, tens, ones]
+                .iter()
+                .all(|digit| digit.is_ascii_digit())
+        }
+        _ => false,
+    };
+    connects.then_some(end)
+}
+
+/// A proxy connects us if it says so, of what the server says behind it nothing is
+/// read, and its words are shown without what it was told.
+pub fn proxy(input: &[u8]) {
+    let (first, heard) = input.split_first().unwrap_or((&0, b""));
+    let has_login = first & 1 != 0;
+    let protocol = match first & 2 {
+        0 => Protocol::Http,
+        _ => Protocol::Socks5,
+    };
+    let login = Credentials {
+        user: "tim".into(),
+        secret: Secret::from("tanstaaf"),
+        authzid: None,
+    };
+    let login = has_login.then_some(&login);
+    let (said, end) = proxy::fuzzing::conversation(protocol, login, heard);
+    let reference = match protocol {
+        Protocol::Http => http_answer(heard),
+        Protocol::Socks5 => socks_answer(heard, has_login),
+    };
+    match end {
+        Ok(left) => {
+            let answer = heard.len() - left;
+            assert_eq!(reference, Some(answer));
+            let cut = proxy::fuzzing::conversation(protocol, login, &heard[..answer - 1]);
+            assert_eq!(cut.1, Err(None), "it did not wait for all of it");
+        }
+        Err(None) => assert_eq!(reference, None),
+        Err(Some(failure)) => {
+            assert_eq!(reference, None);
+            assert_visible(&failure.text);
+            assert!(failure.text.len() < 1024, "{failure:?}");
+            let pair = STANDARD.encode("tim:tanstaaf");
+            for told in ["tanstaaf", &pair] {
+                let shown = failure.text.contains(told);
+                assert!(!(has_login && shown), "{failure:?}");
+            }
+        }
+    }
+    // To SOCKS the login is said when it was asked for.
+    if protocol == Protocol::Socks5 && !(has_login && heard.starts_with(&[5, 2])) {
+        let password = |words: &Vec<u8>| words.windows(8).any(|part| part == b"tanstaaf");
+        assert!(!said.iter().any(password));
     }
 }

@@ -118,7 +118,7 @@ The built-in writes network-security.data there, and fails if it cannot."
                  (buffer-string)))
         (rows 0))
     (with-temp-buffer
-      (dolist (table '("quirks" "starttls" "hostile"))
+      (dolist (table '("quirks" "starttls" "hostile" "safety"))
         (insert-file-contents
          (format "%stest/servers/%s.org" smtpmail-quirks-tests--root table)))
       (while (re-search-forward "^| [^|]+ | +\\([^|\n]+[^ |]\\) +|$" nil t)
@@ -137,7 +137,7 @@ The built-in writes network-security.data there, and fails if it cannot."
                              (replace-regexp-in-string "\\`real " "" name))
                             "[ (]")
                     tests)))))))))
-    (should (> rows 60))))
+    (should (> rows 110))))
 
 (provide 'smtpmail-quirks-tests)
 

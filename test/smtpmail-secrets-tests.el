@@ -207,6 +207,47 @@ Check that a login was tried."
                   (smtpmail-secrets-tests--looking server
                     (smtpmail-secrets-tests--send server)))))))))))
 
+;;;; The proxy
+
+(ert-deftest smtpmail-secrets-tests-a-proxy-that-quotes-the-login ()
+  "At the beginning of what is shown of its answer, and where that is cut off."
+  (smtpmail-test-with-server (server)
+    (smtpmail-test-with-directory directory
+      (let ((auth-source-do-cache nil)
+            (auth-sources (list (expand-file-name "netrc" directory))))
+        (dolist (told (list smtpmail-test-canary
+                            (base64-encode-string
+                             (concat "alice:" smtpmail-test-canary) t)))
+          (dolist (before '(0 170 190))
+            (let* ((logins 0)
+                   (proxy
+                    (make-network-process
+                     :name "proxy" :server t :host "127.0.0.1" :service t
+                     :family 'ipv4 :noquery t :coding 'binary
+                     :filter
+                     (lambda (process octets)
+                       (process-send-string
+                        process
+                        (if (not (string-search "Proxy-Authorization: Basic" octets))
+                            "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\n\r\n"
+                          (setq logins (1+ logins))
+                          (format "HTTP/1.1 403 %s%s\r\nX: %s\r\n\r\n"
+                                  (make-string before ?x) told told))))))
+                   (port (process-contact proxy :service))
+                   (smtpmail-proxy `(http "127.0.0.1" ,port)))
+              (with-temp-file (car auth-sources)
+                (insert (format "machine 127.0.0.1 port %d login alice password %s\n"
+                                port smtpmail-test-canary)))
+              (unwind-protect
+                  (smtpmail-secrets-tests--looking server
+                    (let ((why (smtpmail-test-send)))
+                      (should (string-match-p "quote the login" why))
+                      (should (> logins 0))
+                      ;; Nor a part of it.
+                      (should-not (string-search (substring told 0 6) why))
+                      why))
+                (delete-process proxy)))))))))
+
 ;;;; The outbox
 
 (ert-deftest smtpmail-secrets-tests-the-outbox ()

@@ -271,7 +271,9 @@ arguments of the program, strings or lists of them."
   (let ((forms (list smtpmail-test-canary
                      (base64-encode-string smtpmail-test-canary t)
                      (base64-encode-string
-                      (concat "\0alice\0" smtpmail-test-canary) t))))
+                      (concat "\0alice\0" smtpmail-test-canary) t)
+                     (base64-encode-string
+                      (concat "alice:" smtpmail-test-canary) t))))
     (dolist (text texts)
       (dolist (form forms)
         (should-not (string-search form text))))))

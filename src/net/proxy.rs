@@ -6,6 +6,8 @@
 //! at once. It is bounded and has a deadline, and its words are made visible. All
 //! failures have the phase `Proxy` and name it.
 
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod socks;
 pub mod tunnel;
@@ -16,8 +18,6 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use rustix::event::PollFlags;
 
 use self::tunnel::Program;
@@ -97,23 +97,6 @@ enum Trouble {
     Refused(String),
 }
 
-/// What a proxy says may quote what it was told.
-fn without(trouble: Trouble, login: Option<&Credentials>) -> Trouble {
-    let told = |text: &str| {
-        login.is_some_and(|login| {
-            let secret = String::from_utf8_lossy(login.secret.expose());
-            let pair = STANDARD.encode(format!("{}:{secret}", login.user));
-            !secret.is_empty() && (text.contains(&*secret) || text.contains(&pair))
-        })
-    };
-    let left_out = || "refused us in words that quote the login".to_owned();
-    match trouble {
-        Trouble::Login(text) if told(&text) => Trouble::Login(left_out()),
-        Trouble::Refused(text) if told(&text) => Trouble::Refused(left_out()),
-        other => other,
-    }
-}
-
 /// A conversation with a proxy, without a socket or a clock.
 trait Handshake {
     fn next(&mut self) -> Step;
@@ -124,7 +107,7 @@ trait Handshake {
 
 impl ProxyServer {
     /// Have `socket`, which is connected to the proxy and does not block, connected to
-    /// `host` (an ASCII name, or an address) at `port`.
+    /// `server`: an ASCII name or an address, and a port.
     ///
     /// # Errors
     /// `Connect`, `Timeout`, `Cancelled`; `Authentication` where the proxy wants a
@@ -132,18 +115,12 @@ impl ProxyServer {
     pub fn pass_on(
         &self,
         socket: &TcpStream,
-        (host, port): (&str, u16),
+        server: (&str, u16),
         login: Option<&Credentials>,
         deadline: Instant,
         signal: &Signal,
     ) -> Result<(), Failure> {
-        let mut handshake: Box<dyn Handshake> = match self.protocol {
-            Protocol::Http => Box::new(http::Connect::new(host, port, login)),
-            Protocol::Socks5 => {
-                let begun = socks::Socks::new(host, port, login);
-                Box::new(begun.map_err(|trouble| self.failure(trouble))?)
-            }
-        };
+        let mut handshake = self.handshake(server, login)?;
         loop {
             match handshake.next() {
                 Step::Done => return Ok(()),
@@ -151,10 +128,24 @@ impl ProxyServer {
                 Step::Hear(count) => {
                     let octets = self.hear(socket, count, deadline, signal)?;
                     let heard = handshake.heard(&octets);
-                    heard.map_err(|trouble| self.failure(without(trouble, login)))?;
+                    heard.map_err(|trouble| self.failure(trouble))?;
                 }
             }
         }
+    }
+
+    fn handshake(
+        &self,
+        (host, port): (&str, u16),
+        login: Option<&Credentials>,
+    ) -> Result<Box<dyn Handshake>, Failure> {
+        Ok(match self.protocol {
+            Protocol::Http => Box::new(http::Connect::new(host, port, login)),
+            Protocol::Socks5 => {
+                let begun = socks::Socks::new(host, port, login);
+                Box::new(begun.map_err(|trouble| self.failure(trouble))?)
+            }
+        })
     }
 
     /// A failure of the look-up of the proxy or of the connection to it, told as such.
@@ -257,29 +248,6 @@ impl ProxyServer {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// What is said to a proxy that says `heard`, and how that ends.
-    pub fn converse(
-        handshake: &mut dyn Handshake,
-        mut heard: &[u8],
-    ) -> (Vec<Vec<u8>>, Result<usize, Option<Trouble>>) {
-        let mut said = Vec::new();
-        loop {
-            match handshake.next() {
-                Step::Done => return (said, Ok(heard.len())),
-                Step::Say(octets) => said.push(octets.expose().to_vec()),
-                Step::Hear(count) => {
-                    let Some((octets, rest)) = heard.split_at_checked(count) else {
-                        return (said, Err(None));
-                    };
-                    heard = rest;
-                    if let Err(trouble) = handshake.heard(octets) {
-                        return (said, Err(Some(trouble)));
-                    }
-                }
-            }
-        }
-    }
 
     pub fn login(user: &str, secret: &str) -> Credentials {
         Credentials {

@@ -440,6 +440,11 @@ fn parse_host_name(text: &str, script: Script) -> Result<Cow<'_, str>, AddressPr
             // whatever was typed (RFC 6531 §3.3).
             let (unicode, result) = idna::domain_to_unicode(&ascii);
             result.map_err(|_| AddressProblem::BadInternationalName)?;
+            // What an A-label holds may be no U-label, though it was decoded
+            // (RFC 5891 §4.2.3.1: `--` in the third and fourth place).
+            if !idna::domain_to_ascii(&unicode).is_ok_and(|again| again == ascii) {
+                return Err(AddressProblem::BadInternationalName);
+            }
             // An A-label can hold what may not be typed.
             match unicode.chars().find(|&c| is_invisible(c)) {
                 Some(c) => Err(AddressProblem::BadCharacter(c)),

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -255,27 +256,28 @@ fn cancel_at_every_step() {
         };
         let mut under = Under::begin(request);
         let mut answer = step.answer();
-        let mut phase = None;
+        let phase = Cell::new(None);
+        let there = || phase.get() == Some(wanted) && reached(&server, step);
         // Up to the step: its phase is told, and all that was asked is answered.
-        while phase != Some(wanted) || !reached(&server, step) {
+        while !there() {
             let mut asked = None;
-            let found = under.until(|event| match event {
-                Event::Phase(now) => {
-                    phase = Some(*now);
-                    phase == Some(wanted)
-                }
-                Event::Question(id, question) => {
-                    asked = answer(question).map(|answer| (*id, answer));
-                    true
-                }
-                _ => false,
-            });
+            let found = under.until_either(
+                |event| match event {
+                    Event::Phase(now) => {
+                        phase.set(Some(*now));
+                        *now == wanted
+                    }
+                    Event::Question(id, question) => {
+                        asked = answer(question).map(|answer| (*id, answer));
+                        true
+                    }
+                    _ => false,
+                },
+                there,
+            );
             assert!(found, "{}: over before", step.place);
             if let Some((id, answer)) = asked {
                 under.delivery.answer(id, answer);
-            }
-            if phase == Some(wanted) && wait_reached(&server, step) {
-                break;
             }
         }
         let began = Instant::now();
@@ -313,18 +315,6 @@ fn reached(server: &Server, step: &Step) -> bool {
         let transcript = server.transcript(session).unwrap_or_default();
         transcript.lines().any(|line| line == ending)
     })
-}
-
-/// As [`reached`], for what comes within moments.
-fn wait_reached(server: &Server, step: &Step) -> bool {
-    let end = Instant::now() + Duration::from_millis(500);
-    while Instant::now() < end {
-        if reached(server, step) {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    false
 }
 
 #[test]

@@ -19,7 +19,8 @@ const MAX_REASON: usize = 200;
 pub(super) struct Connect {
     request: Option<Secret>,
     header: Vec<u8>,
-    has_login: bool,
+    /// The password, and the login in base64, where there is one.
+    told: Vec<Secret>,
     done: bool,
 }
 
@@ -31,24 +32,43 @@ impl Connect {
             _ => format!("{bare}:{port}"),
         };
         let begin = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
-        let login = login.map(|login| {
-            let pair = Secret::concat(&[login.user.as_bytes(), b":", login.secret.expose()]);
-            Secret::from(STANDARD.encode(pair.expose()))
-        });
-        let request = match &login {
+        let mut told = Vec::new();
+        let request = match login {
             None => Secret::concat(&[begin.as_bytes(), b"\r\n"]),
-            Some(encoded) => Secret::concat(&[
-                begin.as_bytes(),
-                b"Proxy-Authorization: Basic ",
-                encoded.expose(),
-                b"\r\n\r\n",
-            ]),
+            Some(login) => {
+                let pair = Secret::concat(&[login.user.as_bytes(), b":", login.secret.expose()]);
+                let encoded = Secret::from(STANDARD.encode(pair.expose()));
+                let request = Secret::concat(&[
+                    begin.as_bytes(),
+                    b"Proxy-Authorization: Basic ",
+                    encoded.expose(),
+                    b"\r\n\r\n",
+                ]);
+                told.extend([login.secret.clone(), encoded]);
+                request
+            }
         };
         Self {
             request: Some(request),
             header: Vec::new(),
-            has_login: login.is_some(),
+            told,
             done: false,
+        }
+    }
+
+    /// The first line is shown, and may quote what the proxy was told: all of that, so
+    /// it is looked for before any of it is cut off or made visible.
+    fn without(&self, trouble: Trouble) -> Trouble {
+        let line = self.header.split(|octet| *octet == b'\n').next();
+        let line = line.unwrap_or_default();
+        let mut told = self.told.iter().filter(|secret| !secret.is_empty());
+        if !told.any(|secret| memchr::memmem::find(line, secret.expose()).is_some()) {
+            return trouble;
+        }
+        let left_out = "refused us in words that quote the login".to_owned();
+        match trouble {
+            Trouble::Login(_) => Trouble::Login(left_out),
+            Trouble::Refused(_) => Trouble::Refused(left_out),
         }
     }
 
@@ -59,7 +79,8 @@ impl Connect {
         let status = lines.next().unwrap_or_default();
         let code = status
             .strip_prefix("HTTP/1.")
-            .and_then(|rest| rest.split(' ').nth(1))
+            .and_then(|rest| rest.strip_prefix(|minor: char| minor.is_ascii_digit()))
+            .and_then(|rest| rest.strip_prefix(' ')?.split(' ').next())
             .filter(|code| code.len() == 3)
             .and_then(|code| code.parse::<u16>().ok());
         let Some(code) = code else {
@@ -81,7 +102,9 @@ impl Connect {
             407 if !takes_basic() => Err(Trouble::Refused(format!(
                 "wants a kind of login that is not known here: {reason}"
             ))),
-            407 if self.has_login => Err(Trouble::Login(format!("refused the login: {reason}"))),
+            407 if !self.told.is_empty() => {
+                Err(Trouble::Login(format!("refused the login: {reason}")))
+            }
             407 => Err(Trouble::Login(format!("wants a login: {reason}"))),
             _ => Err(Trouble::Refused(format!(
                 "did not connect to the server: {reason}"
@@ -106,7 +129,7 @@ impl Handshake for Connect {
             return Err(Trouble::Refused("talks without end".into()));
         }
         if self.header.ends_with(b"\r\n\r\n") || self.header.ends_with(b"\n\n") {
-            self.judge()?;
+            self.judge().map_err(|trouble| self.without(trouble))?;
             self.done = true;
         }
         Ok(())
@@ -115,7 +138,8 @@ impl Handshake for Connect {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{converse, login};
+    use super::super::fuzzing::converse;
+    use super::super::tests::login;
     use super::*;
 
     fn refused(text: &str) -> Result<usize, Option<Trouble>> {
@@ -179,6 +203,8 @@ mod tests {
         );
         for odd in [
             "HTTP/1.1 2000 ok\r\n\r\n",
+            "HTTP/1.x 200 ok\r\n\r\n",
+            "HTTP/1.1\r1 200 ok\r\n\r\n",
             "HTTP/2 200\r\n\r\n",
             "\n\n",
             "HTTP/1.1\r\n\r\n",
@@ -193,5 +219,20 @@ mod tests {
             refused("talks without end")
         );
         assert_eq!(ask("HTTP/1.1 200 ok\r\n", false), Err(None));
+    }
+
+    #[test]
+    fn no_part_of_a_login_is_shown() {
+        let ada = login("ada", "hunter2\u{1b}!");
+        let encoded = STANDARD.encode("ada:hunter2\u{1b}!");
+        for told in ["hunter2\u{1b}!", &encoded] {
+            // What is shown would end in the middle of it.
+            for before in [0, MAX_REASON - 8, MAX_REASON - 2] {
+                let padding = "x".repeat(before);
+                let reply = format!("HTTP/1.1 403 {padding}{told}\r\n\r\n");
+                let (_, end) = converse(&mut Connect::new("mx", 25, Some(&ada)), reply.as_bytes());
+                assert_eq!(end, refused("refused us in words that quote the login"));
+            }
+        }
     }
 }

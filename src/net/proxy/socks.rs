@@ -184,7 +184,8 @@ impl Handshake for Socks {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{converse, login};
+    use super::super::fuzzing::converse;
+    use super::super::tests::login;
     use super::*;
 
     fn ask(host: &str, with: Option<&Credentials>) -> Socks {

@@ -72,6 +72,8 @@ fn mailboxes_that_are_refused() {
         ("bob@ex\u{200b}ample.com", BadCharacter('\u{200b}')),
         // The same behind an A-label, where U-labels are sent.
         ("böb@ü.xn--a-4rq.example", BadCharacter('\u{2800}')),
+        // An A-label within an A-label: `xn--` and a letter that is not ASCII.
+        ("böb@xn--xn---eĳ.example", BadInternationalName),
         ("bob smith@example.com", UnquotedCharacter(' ')),
         ("bob\u{a0}smith@example.com", UnquotedCharacter('\u{a0}')),
         ("<bob@example.com>", UnquotedCharacter('<')),

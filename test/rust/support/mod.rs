@@ -289,11 +289,21 @@ impl Under {
 
     /// Take events until `stop` says true of one; whether the delivery still goes
     /// on then.
-    pub fn until(&mut self, mut stop: impl FnMut(&Event) -> bool) -> bool {
+    pub fn until(&mut self, stop: impl FnMut(&Event) -> bool) -> bool {
+        self.until_either(stop, || false)
+    }
+
+    /// The same, or until `elsewhere` says true.
+    pub fn until_either(
+        &mut self,
+        mut stop: impl FnMut(&Event) -> bool,
+        elsewhere: impl Fn() -> bool,
+    ) -> bool {
         loop {
             let hangs = self.began.elapsed() > WATCHDOG;
             match self.bell.recv_timeout(LOOK_INTERVAL) {
                 Ok(()) => {}
+                Err(RecvTimeoutError::Timeout) if elsewhere() => return true,
                 Err(RecvTimeoutError::Disconnected) => panic!("no report: {}", self.told()),
                 // Not all events ring.
                 Err(RecvTimeoutError::Timeout) if !hangs => {}
