@@ -79,6 +79,13 @@ RULE is what the server does at its end."
                              ""))
                  (goto-char (point-min))
                  (how-many "bytes of message>")))))
+       ;; What the server said to the second one is written down behind that.
+       (smtpmail-test-wait
+        "the end of the second message"
+        (lambda ()
+          (let ((smtpmail-queue-dir
+                 (concat (smtpmail-terminal-directory ,terminal) "queue/")))
+            (= 3 (length (plist-get (smtpmail-outbox-entries) :entries))))))
        (smtpmail-terminal-keys ,terminal "C-g")
        (smtpmail-terminal-shows
         ,terminal
