@@ -246,7 +246,7 @@ fn a_queue() {
         assert_eq!(waits(messages, |_| ()), (messages + 2, 2));
     }
     // The window slides by what a flight of replies has settled, and each message
-    // that was accepted makes it wider by one, up to its double.
+    // that was accepted makes it wider by one, up to a limit.
     let behind_first = 100 - FIRST_MESSAGES_IN_FLIGHT;
     let windows = 1 + behind_first.div_ceil(MAX_MESSAGES_IN_FLIGHT);
     assert_eq!(waits(100, |_| ()), (102, 1 + windows));
