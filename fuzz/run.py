@@ -146,6 +146,8 @@ def main():
     parser.add_argument("--fast", action="store_true", help="more runs, less guided")
     parser.add_argument("targets", nargs="*", metavar="TARGET", default=targets)
     options = parser.parse_args()
+    # Not within the time of the first.
+    built(options.fast)
     for target in options.targets:
         fuzz(target, options)
 

@@ -5,25 +5,25 @@
 
 use core::fmt;
 use core::hint::black_box;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Bytes that are overwritten when dropped and shown by no formatter.
 ///
 /// The bytes never move to a larger buffer once they are in here: what is put
 /// together from several parts goes through [`Secret::concat`].
 #[derive(Clone, Default)]
-pub struct Secret(Vec<u8>);
+pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     /// An empty secret: the empty response of a mechanism.
-    pub const fn empty() -> Self {
-        Secret(Vec::new())
+    pub fn empty() -> Self {
+        Secret::default()
     }
 
     /// The parts one after the other, in one allocation, so that no
     /// half-built copy is left behind in freed memory.
     pub fn concat(parts: &[&[u8]]) -> Self {
-        Secret(parts.concat())
+        Secret::from(parts.concat())
     }
 
     /// The bytes themselves.
@@ -45,28 +45,28 @@ impl Secret {
 /// Takes the allocation over, so no copy stays behind.
 impl From<Vec<u8>> for Secret {
     fn from(bytes: Vec<u8>) -> Self {
-        Secret(bytes)
+        Secret(Zeroizing::new(bytes))
     }
 }
 
 /// Takes the allocation over, so no copy stays behind.
 impl From<String> for Secret {
     fn from(text: String) -> Self {
-        Secret(text.into_bytes())
+        Secret::from(text.into_bytes())
     }
 }
 
 /// Copies; the bytes copied from stay with their owner.
 impl From<&[u8]> for Secret {
     fn from(bytes: &[u8]) -> Self {
-        Secret(bytes.to_vec())
+        Secret::from(bytes.to_vec())
     }
 }
 
 /// Copies; the text copied from stays with its owner.
 impl From<&str> for Secret {
     fn from(text: &str) -> Self {
-        Secret(text.as_bytes().to_vec())
+        Secret::from(text.as_bytes())
     }
 }
 
@@ -84,7 +84,7 @@ impl PartialEq for Secret {
             return false;
         }
         let mut difference = 0;
-        for (a, b) in self.0.iter().zip(&other.0) {
+        for (a, b) in self.0.iter().zip(other.0.iter()) {
             // The black box keeps the optimiser from leaving the loop early.
             difference = black_box(difference | (a ^ b));
         }
@@ -100,12 +100,7 @@ impl Zeroize for Secret {
     }
 }
 
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.zeroize();
-    }
-}
-
+/// By what is in it.
 impl ZeroizeOnDrop for Secret {}
 
 #[cfg(test)]
@@ -149,9 +144,9 @@ mod tests {
 
     #[test]
     fn drop_is_announced_to_generic_callers() {
-        fn wiped_when_dropped<T: ZeroizeOnDrop>() -> bool {
-            core::mem::needs_drop::<T>()
-        }
-        assert!(wiped_when_dropped::<Secret>());
+        fn is_wiped_when_dropped(_: &impl ZeroizeOnDrop) {}
+        let secret = Secret::from("tanstaaf");
+        is_wiped_when_dropped(&secret);
+        is_wiped_when_dropped(&secret.0);
     }
 }
