@@ -33,6 +33,7 @@
 (require 'auth-source)
 (require 'cl-lib)
 (require 'seq)
+(require 'subr-x)
 (require 'smtpmail-auth)
 (require 'smtpmail-auth-login)
 (require 'smtpmail-methods)

@@ -29,7 +29,6 @@
 ;;; Code:
 
 (require 'auth-source)
-(require 'cl-lib)
 (require 'seq)
 (require 'subr-x)
 (require 'smtpmail-accounts)
@@ -48,10 +47,10 @@
 (autoload 'smtpmail-auth-mechanisms "smtpmail-auth-lookup")
 (autoload 'smtpmail-auth--blames-mechanism-p "smtpmail-auth-lookup")
 
-(declare-function smtpmail-auth-login-final "smtpmail-auth-login" (login))
-(declare-function smtpmail-auth-login-secret "smtpmail-auth-login" (login))
-(declare-function smtpmail-auth-login-source "smtpmail-auth-login" (login))
-(declare-function smtpmail-auth-login-user "smtpmail-auth-login" (login))
+(declare-function smtpmail-auth-login-final "smtpmail-auth-login" (login) t)
+(declare-function smtpmail-auth-login-secret "smtpmail-auth-login" (login) t)
+(declare-function smtpmail-auth-login-source "smtpmail-auth-login" (login) t)
+(declare-function smtpmail-auth-login-user "smtpmail-auth-login" (login) t)
 
 (defvar smtpmail-auth-credentials)
 (defvar smtpmail-smtp-user)

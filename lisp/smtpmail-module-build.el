@@ -23,7 +23,6 @@
 
 ;;; Code:
 
-(require 'subr-x)
 (require 'smtpmail-module)
 
 (defconst smtpmail-module--rust-version "1.89"

@@ -27,7 +27,6 @@
 ;;; Code:
 
 (require 'seq)
-(require 'subr-x)
 
 ;; Only who has no engine needs it.
 (autoload 'smtpmail-module-build "smtpmail-module-build" nil t)

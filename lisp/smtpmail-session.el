@@ -20,19 +20,17 @@
 
 ;; A delivery runs on a thread of the engine.  Here Lisp waits for it, in a
 ;; loop that \`C-g' leaves at once: it takes the events, keeps the trace
-;; buffer, tells the user what is being waited for, and answers questions.
-;; Questions are answered in the loop, never in a process filter.
+;; buffer, tells the user what is being waited for, and has questions answered
+;; (smtpmail-session-answers.el): in the loop, never in a process filter.
 
 ;;; Code:
 
 (require 'cl-lib)
 (require 'smtpmail-options)
 (require 'smtpmail-module)
-(require 'smtpmail-auth)
 (require 'smtpmail-delivery)
 (require 'smtpmail-outbox-rest)
 (require 'smtpmail-proxy)
-(require 'smtpmail-redefined)
 (require 'smtpmail-report)
 (require 'smtpmail-stock)
 

@@ -36,7 +36,7 @@
 (require 'smtpmail-session)
 (require 'smtpmail-stock)
 
-(declare-function smtpmail-auth-login-user "smtpmail-auth-login" (login))
+(declare-function smtpmail-auth-login-user "smtpmail-auth-login" (login) t)
 (declare-function smtpmail-module--events "ext:exports.rs" (delivery))
 (declare-function smtpmail-module--login "ext:exports.rs" (delivery id login))
 (declare-function smtpmail-module--say "ext:exports.rs" (delivery id line))

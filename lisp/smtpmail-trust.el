@@ -30,7 +30,6 @@
 (require 'subr-x)
 (require 'tabulated-list)
 (require 'smtpmail-options)
-(require 'smtpmail-accounts)
 (require 'smtpmail-services)
 (require 'smtpmail-methods)
 (require 'smtpmail-auth)
