@@ -75,11 +75,12 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    /// The same text in memory and in a file, longer than a piece.
-    fn both() -> [Body; 2] {
+    /// The same text in memory and in a file, longer than a piece.  Each test
+    /// gives a name of its own: tests run at the same time.
+    fn both(name: &str) -> [Body; 2] {
         let line = b"From .\r\n.dotted\rand\n\xc3\xa4 ";
         let text: Vec<u8> = line.iter().copied().cycle().take(BLOCK * 5 / 2).collect();
-        let path = std::env::temp_dir().join(format!("smtpmail-body-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("smtpmail-{name}-{}", std::process::id()));
         let mut file = File::options()
             .read(true)
             .write(true)
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_file_reads_as_memory_does() {
-        let [memory, file] = both();
+        let [memory, file] = both("body-reads");
         assert_eq!(memory.len(), file.len());
         let (mut one, mut other) = (Vec::new(), Vec::new());
         for at in [0, 1, BLOCK, BLOCK * 2 + 7, memory.len()] {
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_file_that_became_shorter_is_an_error() {
-        let [_, file] = both();
+        let [_, file] = both("body-shorter");
         let Body::File(inner, _) = &file else {
             panic!("a file")
         };
