@@ -67,6 +67,9 @@ M-x smtpmail-use-builtin goes back to the built-in smtpmail"))
   "Octets of the engine's file read at once.
 The version is near its beginning; all of it takes milliseconds.")
 
+(defconst smtpmail-module--version-reach 64
+  "Most octets that the version takes in the engine's file.")
+
 (defun smtpmail-module--version-in (file)
   "Return the version of the engine in FILE without loading it, or nil."
   (with-temp-buffer
@@ -76,12 +79,17 @@ The version is near its beginning; all of it takes milliseconds.")
           (version nil))
       (while (and (not version)
                   (progn
+                    ;; It may lie across two pieces; the rest has been searched,
+                    ;; and a buffer that grows costs more than the search.
+                    (delete-region (point-min)
+                                   (max (point-min)
+                                        (- (point-max)
+                                           smtpmail-module--version-reach)))
                     (goto-char (point-max))
                     (< 0 (cadr (insert-file-contents-literally
                                 file nil offset
                                 (+ offset smtpmail-module--piece))))))
-        ;; It may lie across two pieces.
-        (forward-line 0)
+        (goto-char (point-min))
         ;; A plain string is found many times faster than a regexp.
         (while (and (not version)
                     (search-forward "smtpmail-core version " nil t))

@@ -467,7 +467,7 @@ impl<'a> Session<'a> {
                     self.progress = Instant::now();
                     self.last_reply = self.progress;
                     self.unproven &= reply.code() == 421;
-                    self.trace.received(&reply);
+                    self.trace.received(&reply, self.progress);
                     // A farewell may stand behind any reply (RFC 5321 §3.8).
                     self.feed(match self.reader.next_code() {
                         None | Some(421) => Input::Reply(reply),

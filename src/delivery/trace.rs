@@ -1,7 +1,7 @@
 //! The trace: what was said in both directions, with times, without secrets,
 //! bounded. Plain text, a line each, for the buffer that users know.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::time::{Duration, Instant};
 
 use super::mailbox::{Event, Mailbox};
@@ -19,11 +19,23 @@ const MAX_TEXT_LINE: usize = 200;
 pub(super) struct Trace {
     start: Instant,
     written: usize,
-    /// Commands that were said and are not among the lines yet: to write them down
-    /// the server need not wait.
-    said: Vec<(Duration, Command)>,
+    /// Flights that were said and are not among the lines yet: the server need not
+    /// wait until they are written down.
+    said: Vec<(Duration, Vec<Command>)>,
     /// Lines that were not posted yet: one event for all of a flight.
     lines: String,
+    stamp: Stamp,
+}
+
+/// A time, in milliseconds, as lines begin with it.
+struct Stamp(u128, String);
+
+impl Stamp {
+    fn at(milliseconds: u128) -> Self {
+        // In integers: floats are slow to write.
+        let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
+        Self(milliseconds, format!("{seconds:4}.{rest:03} "))
+    }
 }
 
 impl Trace {
@@ -33,6 +45,7 @@ impl Trace {
             written: 0,
             said: Vec::new(),
             lines: String::new(),
+            stamp: Stamp::at(0),
         }
     }
 
@@ -51,19 +64,21 @@ impl Trace {
     }
 
     pub fn sent(&mut self, commands: Vec<Command>) {
-        let time = self.start.elapsed();
-        self.said.extend(commands.into_iter().map(|c| (time, c)));
+        self.said.push((self.start.elapsed(), commands));
     }
 
     fn write_down_said(&mut self) {
-        for (time, command) in std::mem::take(&mut self.said) {
-            self.line_at(time, 'C', &command.trace_line());
+        for (time, commands) in std::mem::take(&mut self.said) {
+            for command in commands {
+                self.line_at(time, 'C', &command);
+            }
         }
     }
 
-    pub fn received(&mut self, reply: &Reply) {
+    pub fn received(&mut self, reply: &Reply, now: Instant) {
+        self.write_down_said();
         for line in reply.trace_lines() {
-            self.line('S', &line);
+            self.line_at(now - self.start, 'S', &line);
         }
     }
 
@@ -87,10 +102,10 @@ impl Trace {
 
     fn line(&mut self, side: char, text: &str) {
         self.write_down_said();
-        self.line_at(self.start.elapsed(), side, text);
+        self.line_at(self.start.elapsed(), side, &text);
     }
 
-    fn line_at(&mut self, time: Duration, side: char, text: &str) {
+    fn line_at(&mut self, time: Duration, side: char, text: &dyn Display) {
         if self.written > MAX_TRACE {
             return;
         }
@@ -99,13 +114,16 @@ impl Trace {
         self.written += self.lines.len() - begin;
         if self.written > MAX_TRACE {
             self.lines.truncate(begin);
-            self.append(time, '*', "the trace ends here, it is too long");
+            self.append(time, '*', &"the trace ends here, it is too long");
         }
     }
 
-    fn append(&mut self, time: Duration, side: char, text: &str) {
-        // In integers: there may be thousands of lines, and floats are slow to write.
-        let (seconds, milliseconds) = (time.as_secs(), time.subsec_millis());
-        let _ = writeln!(self.lines, "{seconds:4}.{milliseconds:03} {side}: {text}");
+    fn append(&mut self, time: Duration, side: char, text: &dyn Display) {
+        // There may be thousands of lines in a few milliseconds.
+        if time.as_millis() != self.stamp.0 {
+            self.stamp = Stamp::at(time.as_millis());
+        }
+        self.lines.push_str(&self.stamp.1);
+        let _ = writeln!(self.lines, "{side}: {text}");
     }
 }

@@ -1,10 +1,10 @@
 //! What we say to the server. [`Command::write_to`] gives the wire form,
-//! [`Command::trace_line`] the form that may be shown.
+//! `Display` the form that may be shown.
 //!
 //! Arguments are types that cannot hold CR, LF or controls ([`Mailbox`],
 //! [`EhloName`]), so no command can carry another one. RFC 5321 §4.1.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use super::address::{EhloName, Mailbox, ReversePath};
 use super::options::{MailOptions, RecipientOptions};
@@ -61,7 +61,7 @@ impl Line {
     }
 
     /// `AUTH` and its mechanism are shown, nothing else.
-    fn trace_line(&self) -> String {
+    fn shown(&self) -> String {
         let text = String::from_utf8_lossy(self.0.expose());
         let mut words = text.split(' ');
         match (words.next(), words.next(), words.next()) {
@@ -121,7 +121,7 @@ impl Command {
                 wire.extend_from_slice(super::sasl::encode(response).expose());
             }
             Self::Line(line) => wire.extend_from_slice(line.0.expose()),
-            _ => wire.extend_from_slice(self.trace_line().as_bytes()),
+            _ => write!(Octets(wire), "{self}").expect("a Vec takes all"),
         }
         wire.extend_from_slice(b"\r\n");
     }
@@ -144,25 +144,61 @@ impl Command {
         }
     }
 
-    /// The line as the trace shows it: no secret, no CRLF.
-    pub fn trace_line(&self) -> String {
+    /// Octets of the line that is shown, with a CRLF: of a command without a secret,
+    /// those of its wire form.
+    pub fn shown_len(&self) -> usize {
+        let mut count = Count(0);
+        write!(count, "{self}").expect("a number takes all");
+        count.0 + 2
+    }
+}
+
+/// The line as the trace shows it: no secret, no CRLF.
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Auth(mechanism, None) => format!("AUTH {mechanism}"),
-            Self::Auth(mechanism, Some(_)) => format!("AUTH {mechanism} <omitted>"),
-            Self::AuthCancel => "*".into(),
-            Self::AuthResponse(_) => "<omitted>".into(),
-            Self::Bdat(octets) => format!("BDAT {octets} LAST"),
-            Self::Data => "DATA".into(),
-            Self::Ehlo(name) => format!("EHLO {name}"),
-            Self::Helo(name) => format!("HELO {name}"),
-            Self::Line(line) => line.trace_line(),
-            Self::Mail(path, parameters) => format!("MAIL FROM:<{path}>{parameters}"),
-            Self::Old(word) => (*word).into(),
-            Self::Quit => "QUIT".into(),
-            Self::Rcpt(mailbox, options) => format!("RCPT TO:<{mailbox}>{options}"),
-            Self::Rset => "RSET".into(),
-            Self::StartTls => "STARTTLS".into(),
+            Self::Auth(mechanism, None) => write!(f, "AUTH {mechanism}"),
+            Self::Auth(mechanism, Some(_)) => write!(f, "AUTH {mechanism} <omitted>"),
+            Self::AuthCancel => f.write_str("*"),
+            Self::AuthResponse(_) => f.write_str("<omitted>"),
+            Self::Bdat(octets) => write!(f, "BDAT {octets} LAST"),
+            Self::Data => f.write_str("DATA"),
+            Self::Ehlo(name) => write!(f, "EHLO {name}"),
+            Self::Helo(name) => write!(f, "HELO {name}"),
+            Self::Line(line) => f.write_str(&line.shown()),
+            Self::Mail(path, parameters) => write!(f, "MAIL FROM:<{path}>{parameters}"),
+            Self::Old(word) => f.write_str(word),
+            Self::Quit => f.write_str("QUIT"),
+            Self::Rcpt(mailbox, options) => {
+                // A message may have thousands of them, and a format takes longer.
+                f.write_str("RCPT TO:<")?;
+                f.write_str(mailbox.as_str())?;
+                f.write_str(">")?;
+                options.fmt(f)
+            }
+            Self::Rset => f.write_str("RSET"),
+            Self::StartTls => f.write_str("STARTTLS"),
         }
+    }
+}
+
+/// Takes text as its octets.
+struct Octets<'a>(&'a mut Vec<u8>);
+
+impl Write for Octets<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// Counts octets.
+struct Count(usize);
+
+impl Write for Count {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len();
+        Ok(())
     }
 }
 
@@ -231,7 +267,8 @@ mod tests {
             (Command::Quit, "QUIT"),
         ] {
             assert_eq!(wire(&command), format!("{line}\r\n"));
-            assert_eq!(command.trace_line(), line);
+            assert_eq!(command.to_string(), line);
+            assert_eq!(command.shown_len(), line.len() + 2);
         }
     }
 
@@ -265,7 +302,7 @@ mod tests {
             ),
         ] {
             assert_eq!(wire(&command), line);
-            assert_eq!(command.trace_line(), shown);
+            assert_eq!(command.to_string(), shown);
             let debug = format!("{command:?}");
             assert!(
                 !debug.contains("tanstaaf") && !debug.contains(encoded),
@@ -291,7 +328,7 @@ mod tests {
         ] {
             let command = Command::Line(Line::new(Secret::from(line)).expect("a line"));
             assert_eq!(wire(&command), format!("{line}\r\n"));
-            assert_eq!(command.trace_line(), shown);
+            assert_eq!(command.to_string(), shown);
             let found = command.secret();
             let found = found.as_ref().map(|secret| secret.expose());
             assert_eq!(found, secret.map(str::as_bytes), "{line}");

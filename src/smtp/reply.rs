@@ -4,6 +4,7 @@
 //! RFC 5321 §4.2 (form of a reply), RFC 2034 and RFC 3463 (enhanced status).
 
 use std::fmt;
+use std::ops::Range;
 
 use super::secret::Secret;
 use super::visible::visible;
@@ -180,8 +181,11 @@ impl Reply {
     pub fn trace_lines(&self) -> impl Iterator<Item = String> + '_ {
         let last = self.lines.len() - 1;
         self.lines.iter().enumerate().map(move |(number, line)| {
-            let separator = if number < last { '-' } else { ' ' };
-            format!("{}{separator}{}", self.code, visible(line, MAX_LINE))
+            let mut shown = self.code.to_string();
+            shown.reserve(1 + line.len());
+            shown.push(if number < last { '-' } else { ' ' });
+            shown.push_str(&visible(line, MAX_LINE));
+            shown
         })
     }
 }
@@ -260,9 +264,9 @@ impl ReplyReader {
         Ok(None)
     }
 
-    /// The next line without its end. RFC 5321 ends lines with CRLF; a lone LF
-    /// is taken as an end too, as all clients do.
-    fn next_line(&mut self) -> Result<Option<Vec<u8>>, ReplyError> {
+    /// Where in the buffer the next line is, without its end. RFC 5321 ends lines
+    /// with CRLF; a lone LF is taken as an end too, as all clients do.
+    fn next_line(&mut self) -> Result<Option<Range<usize>>, ReplyError> {
         let rest = &self.buffer[self.consumed..];
         match memchr::memchr(b'\n', &rest[self.searched..]) {
             None if rest.len() > MAX_LINE => Err(ReplyError::LineTooLong),
@@ -275,20 +279,20 @@ impl ReplyReader {
                 if end >= MAX_LINE {
                     return Err(ReplyError::LineTooLong);
                 }
-                let line = rest[..end]
-                    .strip_suffix(b"\r")
-                    .unwrap_or(&rest[..end])
-                    .to_vec();
+                let line = &rest[..end];
+                let length = line.strip_suffix(b"\r").unwrap_or(line).len();
+                let start = self.consumed;
                 self.consumed += end + 1;
                 self.searched = 0;
-                Ok(Some(line))
+                Ok(Some(start..start + length))
             }
         }
     }
 
-    fn take_line(&mut self, line: Vec<u8>) -> Result<Option<Reply>, ReplyError> {
-        let malformed = || ReplyError::Malformed(visible(&line, 200));
-        let code = code(&line).ok_or_else(malformed)?;
+    fn take_line(&mut self, line: Range<usize>) -> Result<Option<Reply>, ReplyError> {
+        let line = &self.buffer[line];
+        let malformed = || ReplyError::Malformed(visible(line, 200));
+        let code = code(line).ok_or_else(malformed)?;
         // The reply "250" without text or blank is legal (RFC 5321 §4.2).
         let last = match line.get(3) {
             None | Some(b' ') => true,

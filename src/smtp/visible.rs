@@ -19,7 +19,7 @@ const ELLIPSIS: char = '…';
 pub fn visible(bytes: &[u8], limit: usize) -> String {
     if bytes.len() <= limit && bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
         // Nearly all text is such.
-        return bytes.iter().copied().map(char::from).collect();
+        return String::from_utf8_lossy(bytes).into_owned();
     }
     let mut shown = Bounded::new(limit);
     for chunk in bytes.utf8_chunks() {

@@ -74,7 +74,7 @@ fn said(outputs: &[Output]) -> Vec<String> {
         _ => None,
     });
     let verb = |command: &Command| {
-        let line = command.trace_line();
+        let line = command.to_string();
         line.split(' ').next().unwrap_or_default().to_owned()
     };
     commands.flatten().map(verb).collect()

@@ -155,7 +155,7 @@ impl<'a> Run<'a> {
 
     fn check_trace(&self, commands: &[Command]) {
         for command in commands {
-            let line = command.trace_line();
+            let line = command.to_string();
             for secret in &self.transcript.secrets {
                 assert!(
                     !line.contains(secret.as_str()),

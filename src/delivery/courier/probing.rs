@@ -37,7 +37,7 @@ impl Courier<'_> {
         };
         let completed = reply.class() == ReplyClass::Completed;
         let mail = matches!(command, Command::Mail(..));
-        self.mailbox.post(Event::Tried(command.trace_line(), reply));
+        self.mailbox.post(Event::Tried(command.to_string(), reply));
         // RCPT means nothing without a sender.
         if mail && !completed {
             self.trial.clear();

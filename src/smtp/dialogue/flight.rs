@@ -286,6 +286,8 @@ impl Dialogue {
         if std::mem::take(&mut self.reset_needed) || behind_another {
             self.backlog.push_back((Command::Rset, Due::Rset));
         }
+        // MAIL and what carries the text beside the recipients.
+        self.backlog.reserve(message.recipients.len() + 2);
         let parameters = self.mail_parameters(&message);
         self.backlog.push_back((
             Command::Mail(message.reverse_path.clone(), parameters),
@@ -328,12 +330,14 @@ impl Dialogue {
             true => (MAX_COMMANDS_IN_FLIGHT, MAX_COMMAND_OCTETS_IN_FLIGHT),
             false => (1, usize::MAX),
         };
-        let mut flight = Vec::new();
+        let room = commands.saturating_sub(self.due.len());
+        let mut flight = Vec::with_capacity(room.min(self.backlog.len()));
+        self.due.reserve(flight.capacity());
         while self.due.len() < commands {
             let Some((command, due)) = self.backlog.pop_front() else {
                 break;
             };
-            let length = command.trace_line().len() + 2;
+            let length = command.shown_len();
             if self.octets_in_flight + length > octets {
                 self.backlog.push_front((command, due));
                 break;

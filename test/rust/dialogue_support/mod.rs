@@ -295,7 +295,7 @@ impl Observer {
     }
 
     fn sent(&mut self, command: &Command) {
-        let line = command.trace_line();
+        let line = command.to_string();
         for secret in [
             PASSWORD.to_owned(),
             STANDARD.encode(PASSWORD),
