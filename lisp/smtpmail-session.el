@@ -173,10 +173,13 @@
                   (/ (* 100 (car progress)) (max 1 (cdr progress)))
                   (/ (car progress) 1e6) (/ (cdr progress) 1e6)
                   (/ (car progress) 1e6 (max 0.1 elapsed))))
-      (format "Waiting for %s: %s (%d s; C-g stops)"
-              (smtpmail-session-host session)
-              (smtpmail-report-awaited (smtpmail-session-phase session))
-              seconds))))
+      (let ((host (smtpmail-session-host session))
+            (awaited (smtpmail-report-awaited (smtpmail-session-phase session))))
+        (format "Waiting for %s (%d s; C-g stops)"
+                (if (string-prefix-p "it " awaited)
+                    (concat host (string-remove-prefix "it" awaited))
+                  (format "%s: %s" host awaited))
+                seconds)))))
 
 ;;;; Events
 
