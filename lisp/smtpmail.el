@@ -35,8 +35,8 @@
 (require 'subr-x)
 (require 'sendmail)
 
-;; By far the most of what is loaded here.  All of it stays, so that to collect
-;; garbage four times on the way takes half of the time and finds nothing.
+;; It loads much, all of which stays: to collect garbage four times on the way
+;; takes half of the time and finds next to none.
 (let ((gc-cons-threshold (max gc-cons-threshold (* 16 1024 1024))))
   (require 'auth-source))
 

@@ -286,8 +286,7 @@ impl Dialogue {
         if std::mem::take(&mut self.reset_needed) || behind_another {
             self.backlog.push_back((Command::Rset, Due::Rset));
         }
-        // MAIL and what carries the text beside the recipients.
-        self.backlog.reserve(message.recipients.len() + 2);
+        self.backlog.reserve(message.recipients.len());
         let parameters = self.mail_parameters(&message);
         self.backlog.push_back((
             Command::Mail(message.reverse_path.clone(), parameters),
