@@ -119,7 +119,7 @@ def emacs(case, port, tls, folder, ours):
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     later = answer["runs"][1:] or answer["runs"]
     costs = {key: statistics.median(one[key] for one in later) for key in later[0]}
-    return dict(costs, rss=answer["rss"])
+    return dict(costs, rss=answer["rss"], load=answer["load"])
 
 
 def peer(name, case, port, tls, folder):
@@ -274,6 +274,9 @@ def table(cases, rounds, end, folder):
                 for name in costs.keys() - {"built-in", "ours"}:
                     rows.append(["", name, "", shown(costs[name]["seconds"]),
                                  ratio(theirs["seconds"], costs[name]["seconds"])])
+                if case is CASES["small"] and tls == "plain" and not round_trip:
+                    rows.append(["", "(require 'smtpmail)", shown(theirs["load"]),
+                                 shown(ours["load"]), f"{theirs['load'] / ours['load']:.2f}"])
                 if case is CASES["large"] and not round_trip:
                     for key, words in (("cpu", "CPU"), ("stall", "timers stand still")):
                         rows.append(["", words, shown(theirs[key]), shown(ours[key]),

@@ -108,10 +108,11 @@ SPEC is (TERMINAL SERVER OPTIONS FORM...), OPTIONS a list for the server."
     (should (equal (smtpmail-terminal-note terminal "end") '(sent)))
     (smtpmail-terminal-keys terminal "C-x" "b")
     (smtpmail-terminal-type terminal "other")
-    (smtpmail-terminal-shows terminal "Mail:1 [34][0-9]%")
+    ;; With what the buffers of the system hold.
+    (smtpmail-terminal-shows terminal "Mail:1 [345][0-9]%")
     (smtpmail-terminal--tmux terminal "send-keys" "-l" "typed while sending")
     (let ((screen (smtpmail-terminal-shows terminal "^typed while sending")))
-      (should (string-match-p "Mail:1 [34][0-9]%" screen)))
+      (should (string-match-p "Mail:1 [345][0-9]%" screen)))
     (should-not (file-exists-p (smtpmail-terminal--file terminal "sent")))
     (smtpmail-terminal-note terminal "sent")
     (should (alist-get 'tls (smtpmail-test-message server)))))

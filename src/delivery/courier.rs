@@ -19,6 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::loading::Leisure;
 use self::questions::{Kind, Open};
 use super::entries::Entries;
 use super::mail::{Mail, Settled};
@@ -314,8 +315,13 @@ impl<'a> Courier<'a> {
         // Whether Lisp waits for the reply to a line.
         let mut line_due = false;
         loop {
-            match session.next(self.patience()) {
-                Happening::Quiet => self.use_quiet(),
+            let leisure = self.leisure();
+            match session.next(leisure.as_ref().map(Leisure::patience)) {
+                Happening::Quiet => {
+                    if let Some(leisure) = leisure {
+                        self.use_leisure(leisure);
+                    }
+                }
                 Happening::Ready => {
                     ready = true;
                     self.server.note_tls(session.is_protected());

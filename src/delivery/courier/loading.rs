@@ -17,6 +17,26 @@ use crate::smtp::failure::{Failure, FailureKind, Phase};
 /// is asked for a password may think for hours, and a crash leaves them unknown.
 const MAX_MARKED_IN_VAIN: Duration = Duration::from_secs(1);
 
+/// What can be done while a connection is quiet, most urgent first.
+pub(super) enum Leisure {
+    /// Tell the next end that was written down.
+    Tell,
+    /// Bring the text of the mail at this place into memory.
+    Load(usize),
+    /// Take back what was marked and does not go out.
+    FallBack,
+}
+
+impl Leisure {
+    /// How long the connection must have been quiet before.
+    pub(super) fn patience(&self) -> Duration {
+        match self {
+            Self::Tell | Self::Load(_) => Duration::ZERO,
+            Self::FallBack => MAX_MARKED_IN_VAIN,
+        }
+    }
+}
+
 impl Courier<'_> {
     /// Whether a message waits whose text can be had; those before it that have
     /// none come to their end.
@@ -45,26 +65,28 @@ impl Courier<'_> {
         }
     }
 
-    /// How long the connection may wait in quiet, if not as long as it wants.
-    pub(super) fn patience(&self) -> Option<Duration> {
-        if !self.untold.is_empty() || self.next_to_load().is_some() {
-            return Some(Duration::ZERO);
+    /// What there is to do once nothing goes either way.
+    pub(super) fn leisure(&self) -> Option<Leisure> {
+        if !self.untold.is_empty() {
+            return Some(Leisure::Tell);
         }
-        let is_ahead = |entries: &Rc<RefCell<Entries>>| entries.borrow_mut().is_ahead();
-        let marked_in_vain = self.entries.as_ref().is_some_and(is_ahead);
-        marked_in_vain.then_some(MAX_MARKED_IN_VAIN)
+        if let Some(place) = self.next_to_load() {
+            return Some(Leisure::Load(place));
+        }
+        let entries = self.entries.as_ref()?;
+        entries.borrow_mut().is_ahead().then_some(Leisure::FallBack)
     }
 
-    /// Do what can be done while nothing goes either way.
-    pub(super) fn use_quiet(&mut self) {
-        if !self.untold.is_empty() {
-            self.tell_next();
-        } else if let Some(place) = self.next_to_load() {
-            if !self.load(place) {
-                self.line.retain(|other| *other != place);
+    /// Do it: nothing has gone either way for as long as it may wait.
+    pub(super) fn use_leisure(&mut self, leisure: Leisure) {
+        match leisure {
+            Leisure::Tell => self.tell_next(),
+            Leisure::Load(place) => {
+                if !self.load(place) {
+                    self.line.retain(|other| *other != place);
+                }
             }
-        } else {
-            self.fall_back();
+            Leisure::FallBack => self.fall_back(),
         }
     }
 
