@@ -182,7 +182,7 @@ impl Reply {
         let last = self.lines.len() - 1;
         self.lines.iter().enumerate().map(move |(number, line)| {
             let mut shown = self.code.to_string();
-            shown.reserve(1 + line.len());
+            shown.reserve(line.len());
             shown.push(if number < last { '-' } else { ' ' });
             shown.push_str(&visible(line, MAX_LINE));
             shown
