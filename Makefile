@@ -15,7 +15,7 @@ endif
 
 BATCH := $(EMACS) -Q --batch -L lisp --eval "(setq load-prefer-newer t)"
 LISP := $(filter-out %-autoloads.el,$(wildcard lisp/*.el))
-RUST := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
+RUST := Cargo.toml Cargo.lock $(shell find src crates -name '*.rs' -o -name Cargo.toml)
 SUFFIX := $(if $(filter Darwin,$(shell uname -s)),dylib,so)
 ENGINE := lisp/smtpmail-core.$(SUFFIX)
 SERVER := target/release/smtpmail-test-server

@@ -143,7 +143,8 @@ def stage(package, built):
         shutil.copy(built, package)
     engine = package / "engine"
     (engine / ".cargo").mkdir(parents=True)
-    shutil.copytree(ROOT / "src", engine / "src")
+    for folder in ("src", "crates"):
+        shutil.copytree(ROOT / folder, engine / folder)
     shutil.copy(ROOT / "Cargo.lock", engine)
     (engine / "Cargo.toml").write_text(manifest())
     vendor(engine)
