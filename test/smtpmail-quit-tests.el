@@ -112,16 +112,16 @@ Each step ends one session, in their order."
     (smtpmail-terminal-with (terminal server)
       (smtpmail-terminal-keys terminal "F5")
       (smtpmail-terminal-shows
-       terminal "^Waiting for localhost: its answer to MAIL ([1-9] s; C-g stops)")
+       terminal "^Waiting for localhost: its answer to MAIL ([12] s; C-g stops)")
       (smtpmail-terminal-shows
-       terminal "^Waiting for localhost: its answer to MAIL ([3-9] s; C-g stops)")
+       terminal "^Waiting for localhost: its answer to MAIL ([3-5] s; C-g stops)")
       (smtpmail-terminal-keys terminal "C-g")
       (smtpmail-terminal-shows terminal "^Stopped; nothing was sent")))
   (smtpmail-test-with-server (server "--on" "dot=silence")
     (smtpmail-terminal-with (terminal server)
       (smtpmail-terminal-keys terminal "F5")
       (smtpmail-terminal-shows
-       terminal "^Waiting for localhost to accept the message ([1-9] s; C-g stops)")
+       terminal "^Waiting for localhost to accept the message ([12] s; C-g stops)")
       (smtpmail-terminal-keys terminal "C-g")
       (smtpmail-terminal-shows terminal "^Stopped; the server may have taken the message"))))
 
